@@ -1,0 +1,1 @@
+"""Connectors that corral adds to pyinfra."""

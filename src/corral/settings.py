@@ -1,0 +1,480 @@
+"""What can be set for a host: every key with its type, default and meaning, checked before anything is done.
+
+The names are the keys in an inventory's YAML and in group_data/*.py alike. Nothing here does I/O except
+reading a secret from the file that a declaration names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from corral import layout
+from corral.environment import DEFAULT_HOST, KNOWN_VERSION, has_password, normalise
+from corral.errors import CorralError
+from corral.firewall.scope import Scope
+from corral.modelfile import Setting, parameter
+from corral.names import ModelName, classify_from
+from corral.secret import BadValue, Secret, Sources, read_secret
+
+#: Host data that names the inventory's file: relative paths start from its directory.
+INVENTORY_KEY = "corral_inventory"
+RELEASES = "https://github.com/ollama/ollama/releases/download/v{version}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a declaration. path: keys and list positions from the outside in."""
+
+    path: tuple[str | int, ...]
+    problem: str
+    remedy: str
+
+    def text(self, prefix: str = "") -> str:
+        """One line: where, what, and what to do."""
+        where = f"{dotted(self.path)}: " if self.path else ""
+        return str(CorralError(f"{prefix}{where}{self.problem}", self.remedy))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A setting as README describes it. kind, default and example are written as in YAML."""
+
+    key: str
+    kind: str
+    default: str
+    description: str
+    example: str
+
+
+def _setting(default: Any, *, kind: str, shown: str, example: str, description: str) -> Any:
+    """A field with all that README says about it. shown: the default as people read it."""
+    return Field(
+        default=default,
+        description=description,
+        examples=[example],
+        json_schema_extra={"kind": kind, "shown": shown},
+    )
+
+
+class ModelSpec(BaseModel):
+    """A model that a host shall serve.
+
+    name: what users call it, as in `ollama run NAME`.
+    from_ (`from` in YAML): where it comes from: any name that Ollama takes (deepseek-r1:14b,
+        hf.co/user/repository:Q4_K_M, modelscope.cn/user/repository) or a GGUF file on this machine.
+    parameters: as in a Modelfile, with their types; `stop` is a list.
+    template: the name of a file in templates/chat, or the text itself. None: what the model brings.
+    system: the system prompt. None: what the model brings.
+    modelfile: the Jinja template in templates/modelfiles that the Modelfile is rendered from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: StrictStr
+    from_: StrictStr = Field(validation_alias=AliasChoices("from", "from_"), serialization_alias="from")
+    parameters: dict[str, Setting] = Field(default_factory=dict)
+    template: StrictStr | None = None
+    system: StrictStr | None = None
+    modelfile: StrictStr = "model.j2"
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        with _said_of_a_value():
+            ModelName.parse(value)
+        return value.strip()
+
+    @field_validator("from_")
+    @classmethod
+    def _is_a_source(cls, value: str) -> str:
+        with _said_of_a_value():
+            classify_from(value)
+        return value.strip()
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _are_parameters(cls, value: object) -> dict[str, Setting]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise BadValue("must map parameters to values", "Write it like {num_ctx: 8192, temperature: 0.6}")
+        return {str(name): _parameter(str(name), given) for name, given in value.items()}
+
+    @model_validator(mode="after")
+    def _is_not_itself(self) -> Self:
+        name, source = ModelName.parse(self.name), classify_from(self.from_)
+        if name == source:
+            raise BadValue(
+                f"{self.name} is to be made from itself, so that every run would change it again",
+                f"Give it a name of its own, such as {name.model}-served",
+                ("name",),
+            )
+        return self
+
+
+def _models_dir(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("/"):
+        raise BadValue(f"{value} is not an absolute path", f"Write it from the root: {layout.MODELS}")
+    if not value.isprintable():
+        raise BadValue("holds a line break or a control character", "Write a plain path")
+    path = os.path.normpath(value)
+    if ".." in value.split("/") or path.strip("/") == "":
+        raise BadValue(f"{value} is no directory for models", f"Write a directory such as {layout.MODELS}")
+    return "/" + path.lstrip("/")
+
+
+class Settings(BaseModel):
+    """All that can be set for a host, with defaults for what is not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    ollama_version: StrictStr = _setting(
+        KNOWN_VERSION,
+        kind="version",
+        shown=KNOWN_VERSION,
+        example="0.34.4",
+        description="The release of Ollama to install; its SHA-256 must be pinned.",
+    )
+    ollama_release_url: StrictStr = _setting(
+        RELEASES,
+        kind="URL",
+        shown=RELEASES,
+        example="https://mirror.example.org/ollama/v{version}",
+        description="The address that release archives and their sha256sum.txt lie under;"
+        " {version} stands for the version.",
+    )
+    ollama_pins: Path | None = _setting(
+        None,
+        kind="path",
+        shown="none",
+        example="pins.yml",
+        description="A YAML file with SHA-256 digests of more releases, relative to the inventory:"
+        " version, then archive: digest.",
+    )
+    proxy: Secret | None = _setting(
+        None,
+        kind="URL or secret",
+        shown="none",
+        example="http://proxy.example.org:3128",
+        description="The proxy through which hosts fetch releases and Ollama fetches models."
+        " With a password in it: {env: NAME} or {file: path}.",
+    )
+    no_proxy: tuple[StrictStr, ...] = _setting(
+        (),
+        kind="list of hosts",
+        shown="[]",
+        example="[mirror.example.org, 10.0.0.0/8]",
+        description="Hosts, domains and networks that are reached without the proxy.",
+    )
+    models_dir: Annotated[StrictStr, BeforeValidator(_models_dir)] = _setting(
+        layout.MODELS,
+        kind="absolute path",
+        shown=layout.MODELS,
+        example="/mnt/big disk/ollama models",
+        description="The directory on the host that holds the models; on another disk if you like.",
+    )
+    environment: dict[str, str] = _setting(
+        {},
+        kind="mapping",
+        shown="{}",
+        example="{OLLAMA_FLASH_ATTENTION: true, OLLAMA_KEEP_ALIVE: 24h}",
+        description="Environment of Ollama's server: OLLAMA_* and the variables that choose GPUs."
+        f" OLLAMA_HOST is {DEFAULT_HOST} unless set.",
+    )
+    allow_from: tuple[StrictStr, ...] = _setting(
+        ("private",),
+        kind="list of networks",
+        shown="[private]",
+        example="[192.168.1.0/24, fd00:1::/64]",
+        description="Who may reach the port: networks, addresses, and the words private (the private"
+        " ranges) or, alone, any (everybody).",
+    )
+    firewall: Literal["auto", "none"] = _setting(
+        "auto",
+        kind="auto or none",
+        shown="auto",
+        example="none",
+        description="auto: open the port in the firewall that is active on the host. none: leave firewalls"
+        " alone; you accept that whoever reaches the host reaches Ollama.",
+    )
+    gpus: tuple[StrictStr, ...] = _setting(
+        (),
+        kind="list of names",
+        shown="[]",
+        example="[NVIDIA GeForce RTX 4090]",
+        description="The GPUs that the host must have; a missing one fails verification.",
+    )
+    require_gpu: bool | None = _setting(
+        None,
+        kind="true or false",
+        shown="true where GPUs are declared or found",
+        example="false",
+        description="Whether a model that runs on the CPU, wholly or in part, fails verification.",
+    )
+    models: tuple[ModelSpec, ...] = _setting(
+        (),
+        kind="list of models",
+        shown="[]",
+        example="[{name: r1, from: 'deepseek-r1:14b', parameters: {num_ctx: 8192}}]",
+        description="The models to serve: name, from, and where wanted parameters, template, system and modelfile.",
+    )
+    start_timeout_s: int = _setting(
+        60,
+        kind="seconds",
+        shown="60",
+        example="120",
+        description="How long the server may take to answer after a start.",
+    )
+    load_timeout_s: int = _setting(
+        300,
+        kind="seconds",
+        shown="300",
+        example="900",
+        description="How long a model may take from the first request to its first token.",
+    )
+    verify_timeout_s: int = _setting(
+        120,
+        kind="seconds",
+        shown="120",
+        example="60",
+        description="How long any other check of the finished host may take.",
+    )
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Self:
+        """The settings in a pyinfra host's data (`host.data.dict()`); other data is not looked at.
+
+        Relative paths start from the inventory's directory where the data names it (corral_inventory), else
+        from the current one. Raises CorralError with a line per problem: key, what is wrong, remedy.
+        """
+        declared = {key: data[key] for key in cls.model_fields if key in data}
+        inventory = data.get(INVENTORY_KEY)
+        directory = Path(inventory).parent if isinstance(inventory, str) else Path.cwd()
+        return cls.parse(declared, Sources(directory, environ))
+
+    @classmethod
+    def parse(cls, declared: Mapping[str, Any], sources: Sources) -> Self:
+        """As from_data, from nothing but settings; an unknown key is a problem too."""
+        try:
+            return cls.model_validate(dict(declared), context=sources)
+        except ValidationError as error:
+            raise CorralError("\n".join(problem.text() for problem in problems(error, cls))) from None
+
+    @field_validator("ollama_version")
+    @classmethod
+    def _is_a_version(cls, value: str) -> str:
+        version = value.removeprefix("v")
+        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?", version):
+            raise BadValue(f"{value} is not a version", f"Write it as in {KNOWN_VERSION}")
+        return version
+
+    @field_validator("ollama_release_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        unknown = re.search(r"[{}].*", value.replace("{version}", ""))
+        if unknown:
+            raise BadValue(f"{unknown[0]} stands for nothing", "Only {version} is filled in")
+        if has_password(value) or "?" in value or "#" in value:
+            raise BadValue("holds more than a place", "Write scheme, host and path only")
+        return _http_address(value, secret=False)
+
+    @field_validator("ollama_pins", mode="before")
+    @classmethod
+    def _is_beside_the_inventory(cls, value: object, info: ValidationInfo) -> object:
+        return _sources(info).resolve(value) if isinstance(value, str) else value
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _is_a_proxy(cls, value: object, info: ValidationInfo) -> object:
+        sources = _sources(info)
+        if isinstance(value, str) and not has_password(value):
+            sources = Sources(sources.directory, sources.environ)
+        return None if value is None else _http_address(read_secret(value, sources), secret=True)
+
+    @field_validator("no_proxy", "allow_from", "gpus", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("no_proxy", "gpus")
+    @classmethod
+    def _are_words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for position, word in enumerate(value):
+            if not word.strip() or not word.isprintable():
+                raise BadValue("is empty or not one line of text", "Write one name per entry", (position,))
+        return value
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _is_an_environment(cls, value: object) -> dict[str, str]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise BadValue("must map variables to values", "Write it like {OLLAMA_KEEP_ALIVE: 24h}")
+        return normalise({str(name): given for name, given in value.items()})
+
+    @field_validator("allow_from")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            Scope.parse(value)
+        except CorralError as error:
+            problem = error.problem.removeprefix("allow_from").lstrip(": ")
+            raise BadValue(problem, error.remedy) from None
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _have_names_of_their_own(cls, value: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
+        names: set[ModelName] = set()
+        for position, model in enumerate(value):
+            name = ModelName.parse(model.name)
+            if name in names:
+                raise BadValue(f"{model.name} is here twice", "Give each model its own name", (position, "name"))
+            names.add(name)
+        return value
+
+    @field_validator("start_timeout_s", "load_timeout_s", "verify_timeout_s", mode="before")
+    @classmethod
+    def _is_a_time(cls, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400:
+            raise BadValue(f"{value} is not a number of seconds", "Write a whole number from 1 to 86400")
+        return value
+
+    @classmethod
+    def reference(cls) -> tuple[Entry, ...]:
+        """Every setting as README lists it."""
+        entries = []
+        for key, info in cls.model_fields.items():
+            extra = info.json_schema_extra
+            assert isinstance(extra, dict)
+            assert info.examples
+            texts = (extra["kind"], extra["shown"], info.description, info.examples[0])
+            entries.append(Entry(key, *map(str, texts)))
+        return tuple(entries)
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> tuple[Problem, ...]:
+    """What pydantic found, as sentences for people. model: what was validated, for "did you mean"."""
+    found = []
+    for item in error.errors(include_url=False):
+        path, kind = item["loc"], item["type"]
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, BadValue):
+            found.append(Problem((*path, *cause.path), cause.problem, cause.remedy))
+        elif kind == "extra_forbidden":
+            keys = _keys(model) if len(path) == 1 else _keys(ModelSpec)
+            found.append(Problem(path, *unknown_key(str(path[-1]), keys)))
+        elif kind == "missing":
+            found.append(Problem(path, "is missing", "Add it"))
+        else:
+            found.append(Problem(path, *_type_problem(kind, item)))
+    return tuple(found)
+
+
+def unknown_key(key: str, known: Iterable[str]) -> tuple[str, str]:
+    """What to say of a key that nothing knows: problem and remedy."""
+    names = sorted(known)
+    close = difflib.get_close_matches(key, names, n=1)
+    return "unknown key", f"Perhaps you mean {close[0]}" if close else f"Known here: {', '.join(names)}"
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A path as people write it: hosts.alpha.models[0].name."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [info.serialization_alias or name for name, info in model.model_fields.items()]
+
+
+_EXPECTED = {
+    "string": ("text", "Put it in quotes"),
+    "int": ("a whole number", "Write digits, without quotes"),
+    "float": ("a number", "Write digits, without quotes"),
+    "bool": ("true or false", "Write one of them"),
+    "tuple": ("a list", "Write [one, another], or one entry per line behind a dash"),
+    "model": ("a mapping", "Write keys and values"),
+    "path": ("a path", "Write it as text"),
+}
+
+
+def _type_problem(kind: str, item: Any) -> tuple[str, str]:
+    if kind == "literal_error":
+        wanted = str(item["ctx"]["expected"]).replace("'", "")
+        return f"{_shown(item['input'])} is not a value for this", f"Write {wanted}"
+    expected, remedy = _EXPECTED.get(kind.partition("_")[0], ("", ""))
+    if not expected:
+        return item["msg"][:1].lower() + item["msg"][1:], ""
+    return f"must be {expected}, not {_shown(item['input'])}", remedy
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "a mapping" if isinstance(value, Mapping) else str(value)
+
+
+def _sources(info: ValidationInfo) -> Sources:
+    return info.context if isinstance(info.context, Sources) else Sources(Path.cwd(), os.environ)
+
+
+def _http_address(value: str, *, secret: bool) -> str:
+    shown = "the address" if secret else value
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not value.isprintable() or " " in value:
+        raise BadValue(f"{shown} is not an http:// or https:// address", "Write it in full, with the scheme")
+    return value
+
+
+@contextmanager
+def _said_of_a_value() -> Iterator[None]:
+    """Let pydantic see what other modules say of a value, and where it was declared."""
+    try:
+        yield
+    except CorralError as error:
+        raise BadValue(error.problem, error.remedy) from None
+
+
+def _parameter(name: str, value: object) -> Setting:
+    try:
+        checked = parameter(name, value)
+    except CorralError as error:
+        raise BadValue(error.problem, error.remedy, (name,)) from None
+    if name in ("num_ctx", "num_batch") and isinstance(checked, int) and checked < 1:
+        raise BadValue(f"{checked} is too small", "Write 1 or more", (name,))
+    return checked
