@@ -1,0 +1,7 @@
+"""Only the models: creates those that are declared and differ. Ollama must be set up (deploys/r1.py)."""
+
+from corral.operations import models, preflight, verify
+
+preflight(name="Check that the host can be set up")
+models(name="Create the models")
+verify(name="Verify from the clients' side")

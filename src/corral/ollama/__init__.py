@@ -1,0 +1,1 @@
+"""Ollama itself: its releases, their installation, its API and its models."""

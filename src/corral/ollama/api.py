@@ -1,0 +1,169 @@
+"""Ollama's HTTP API on a host, through the connection that pyinfra already has.
+
+Nothing needs to be exposed first, and the official client does the talking: only its transport is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+import ollama
+
+from corral.errors import CorralError
+from corral.remote import Remote, Stream
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class _Wire(httpcore.NetworkStream):
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self._stream.recv(max_bytes, timeout)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self._stream.sendall(buffer, timeout)
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return None
+
+
+class _Dialer(httpcore.NetworkBackend):
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            return _Wire(self._remote.dial(host, port, timeout or CONNECT_TIMEOUT_S))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+
+
+class _Transport(httpx.HTTPTransport):
+    def __init__(self, remote: Remote) -> None:
+        super().__init__()
+        self._pool = httpcore.ConnectionPool(network_backend=_Dialer(remote), keepalive_expiry=60)
+
+
+def connect(remote: Remote, address: str, port: int, timeout_s: float) -> ollama.Client:
+    """The official client for the server at address:port as seen from remote's end.
+
+    timeout_s: how long one answer, or one line of a streamed answer, may take.
+    """
+    client = ollama.Client(host=base_url(address, port))
+    # The client makes its httpx.Client itself and takes no ready one.
+    client._client = httpx.Client(
+        base_url=base_url(address, port),
+        transport=_Transport(remote),
+        timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+        # Ollama answers 403 to a Host that is neither an address of its own nor a local name.
+        headers={"Host": f"localhost:{port}"},
+    )
+    return client
+
+
+def base_url(address: str, port: int) -> str:
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def http(client: ollama.Client) -> httpx.Client:
+    """The client's httpx.Client, for what the official one has no method for."""
+    inner: httpx.Client = client._client
+    return inner
+
+
+@contextmanager
+def said(doing: str) -> Iterator[None]:
+    """Turn the API's and the connection's errors into a CorralError that says what was being done."""
+    try:
+        yield
+    except ollama.ResponseError as error:
+        raise CorralError(f"{doing}: Ollama answers {error.error!r}", _remedy(error.error)) from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        raise CorralError(f"{doing}: no answer in time", "journalctl -u ollama on the host says more") from error
+    except (httpx.HTTPError, ConnectionError, OSError) as error:
+        raise CorralError(
+            f"{doing}: the connection to Ollama failed ({error})", "systemctl status ollama on the host says more"
+        ) from error
+
+
+def _remedy(error: str) -> str:
+    if "file does not exist" in error or "not found" in error:
+        return "Check the model's name and tag"
+    if "no space left" in error:
+        return "Free some space on the disk of models_dir"
+    if "x509" in error or "certificate" in error:
+        return "The host does not trust the registry's certificate: check its clock and its CA store"
+    return ""
+
+
+def follow(stream: Iterable[Any], show: Callable[[str], None], interval_s: float = 5.0) -> None:
+    """Consume a streamed pull or create; show each new status, and percentages now and then."""
+    import time
+
+    status, shown = "", 0.0
+    for step in stream:
+        text = getattr(step, "status", "") or ""
+        total, completed = getattr(step, "total", None), getattr(step, "completed", None)
+        if text != status:
+            status, shown = text, time.monotonic() if total else 0.0
+            if text and not total:
+                show(text)
+        elif total and completed and time.monotonic() - shown >= interval_s:
+            shown = time.monotonic()
+            show(f"{text}: {completed / 1e9:.1f} of {total / 1e9:.1f} GB ({completed * 100 // total} %)")
+
+
+def create(client: ollama.Client, request: Mapping[str, object]) -> Iterator[ollama.ProgressResponse]:
+    """POST /api/create, streamed; an error that arrives inside the stream is raised like any other."""
+    with http(client).stream("POST", "/api/create", json={**request, "stream": True}) as answer:
+        if answer.status_code >= 400:
+            answer.read()
+            raise ollama.ResponseError(answer.text, answer.status_code)
+        for line in answer.iter_lines():
+            step = json.loads(line)
+            if "error" in step:
+                raise ollama.ResponseError(step["error"])
+            yield ollama.ProgressResponse(**step)
+
+
+def chunks(path: Path, show: Callable[[str], None], interval_s: float = 5.0) -> Iterator[bytes]:
+    """A file's content for an upload, telling how far it is."""
+    total, sent, shown = path.stat().st_size, 0, time.monotonic()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+            sent += len(block)
+            if time.monotonic() - shown >= interval_s:
+                shown = time.monotonic()
+                show(f"uploading {path.name}: {sent / 1e9:.1f} of {total / 1e9:.1f} GB ({sent * 100 // total} %)")

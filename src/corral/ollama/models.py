@@ -1,0 +1,269 @@
+"""The declared models of a host: what is missing or different there, and making it so through the API.
+
+A model is made from its base with a Modelfile that also lies on the host, where people can read it. Its
+last line records the digest of the manifest that came of it: as long as the server lists that digest and
+the text is the same, nothing was changed and nothing need be asked. Otherwise the model that is there is
+compared in meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import ollama
+
+from corral import layout, modelfile
+from corral.changes import Change
+from corral.errors import CorralError
+from corral.meaning import Meaning, differences, effective
+from corral.modelfile import Modelfile
+from corral.names import GgufFile, ModelName, classify_from
+from corral.ollama import api
+from corral.run import HostRun
+from corral.scripts import Script
+from corral.settings import ModelSpec
+
+RECORD = "# corral: manifest "
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A declared model, worked out for one host.
+
+    text: the Modelfile as it shall lie on the host, without the record of its manifest.
+    source: the model or the file on the controller that it is made from.
+    file_digest: SHA-256 of that file in hex, "" for a model.
+    """
+
+    spec: ModelSpec
+    name: ModelName
+    source: ModelName | GgufFile
+    file_digest: str
+    text: str
+    modelfile: Modelfile
+
+    @property
+    def path(self) -> str:
+        return layout.modelfile_path(self.name.short)
+
+    @property
+    def summary(self) -> str:
+        parameters = ", ".join(f"{key} {value}" for key, value in self.spec.parameters.items() if key != "stop")
+        return f"{self.name.short} from {self.spec.from_}" + (f" ({parameters})" if parameters else "")
+
+
+def wanted_models(run: HostRun) -> list[Wanted]:
+    """The host's declared models, their Modelfiles rendered. Raises CorralError for one that can't be made."""
+    return [_wanted(run, spec) for spec in run.settings.models]
+
+
+def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
+    try:
+        name = ModelName.parse(spec.name)
+        source = classify_from(spec.from_)
+        digest = file_digest(_local(run, source)) if isinstance(source, GgufFile) else ""
+        rendered = modelfile.render(
+            _declared(run, spec, f"{run.settings.models_dir}/blobs/sha256-{digest}" if digest else spec.from_),
+            name=spec.name,
+            host=run.name,
+            loader=jinja2.FileSystemLoader(run.project / "templates/modelfiles"),
+            template=spec.modelfile,
+        )
+        return Wanted(spec, name, source, digest, rendered.text, rendered.modelfile)
+    except CorralError as error:
+        raise CorralError(f"models: {spec.name}: {error.problem}", error.remedy, error.detail) from error
+
+
+def _declared(run: HostRun, spec: ModelSpec, from_: str) -> Modelfile:
+    parameters = modelfile.parameters(spec.parameters)
+    template = ""
+    if spec.template is not None:
+        chat = modelfile.chat_template(spec.template, [run.project / "templates/chat"])
+        template = chat.text
+        if chat.stop:
+            parameters.setdefault("stop", chat.stop)
+    return Modelfile(from_, parameters, template, spec.system or "")
+
+
+def _local(run: HostRun, source: GgufFile) -> Path:
+    """Where a GGUF file lies on the controller: its path counts from the inventory's directory."""
+    return run.inventory_path.parent / Path(source.path).expanduser()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a GGUF file on the controller, in hex. Raises CorralError where there is none."""
+    try:
+        stat = path.stat()
+        return _digest(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise CorralError(
+            f"from: the file {path} can't be read ({error.strerror})", "Its path counts from the inventory's directory"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check(run: HostRun) -> None:
+    """Before anything is changed: can every declared model be had, and is there room for it? Raises CorralError."""
+    wanted = wanted_models(run)
+    here = {ModelName.parse(name) for name in run.state.manifests}
+    missing = {w.source: w for w in wanted if isinstance(w.source, ModelName) and w.source not in here}
+    need = sum(_upload_bytes(run, w) for w in wanted if w.name not in here)
+    for (source, which), size in zip(missing.items(), _registry_sizes(run, list(missing)), strict=True):
+        if isinstance(size, CorralError):
+            raise CorralError(
+                f"models: {which.spec.name}: from: {source.short}: {size.problem}", size.remedy, size.detail
+            )
+        need += size
+    if need > run.state.free_for_models:
+        raise CorralError(
+            f"models_dir: the disk of {run.settings.models_dir} has {run.state.free_for_models / 1e9:.1f} GB free, "
+            f"the declared models need {need / 1e9:.1f} GB more",
+            "Free some space, declare another models_dir, or choose a smaller model",
+        )
+
+
+def _upload_bytes(run: HostRun, wanted: Wanted) -> int:
+    """A file's weights are stored twice for a while: as they are sent, and as the server rewrites them."""
+    if not isinstance(wanted.source, GgufFile):
+        return 0
+    return 2 * _local(run, wanted.source).stat().st_size
+
+
+def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[int | CorralError]:
+    """For each model the bytes still to be downloaded, as its registry says to the host; or why it can't be had."""
+    if not names:
+        return
+    answer = run.remote.run(
+        Script(
+            "ollama/manifests.sh",
+            {
+                "URLS": [name.manifest_url for name in names],
+                "BLOBS": f"{run.settings.models_dir}/blobs",
+                **run.proxy,
+            },
+        )
+    )
+    present = dict(line.split() for line in answer.get("blobs", "").splitlines())
+    for number, name in enumerate(names):
+        yield _size(answer.get(f"manifest.{number}", ""), name, present)
+
+
+def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> int | CorralError:
+    body, _, status = answer.rpartition("\n")
+    if status == "404":
+        return CorralError("the registry has no such model", "Check the name and the tag on the registry's pages")
+    if status == "000":
+        return CorralError(
+            "the registry can't be reached from the host",
+            "Check the host's network, or declare proxy",
+            body.strip()[-300:],
+        )
+    try:
+        if status != "200":
+            raise ValueError(status)
+        manifest = json.loads(body)
+        layers = [manifest["config"], *manifest["layers"]]
+        return sum(int(one["size"]) - int(present.get(one["digest"].replace(":", "-"), 0)) for one in layers)
+    except (ValueError, KeyError, TypeError):
+        return CorralError(f"the registry answers {status}", f"Look at {name.manifest_url} in a browser", body[-300:])
+
+
+def changes(run: HostRun) -> list[Change]:
+    """What must be pulled, made or made again. Asks the server only if the wanted one is running."""
+    wanted = wanted_models(run)
+    if not run.serves:
+        return [Change(f"make the model {w.summary}", lambda: None) for w in wanted]
+    with api.said("listing the models"):
+        listed = {ModelName.parse(m.model or ""): m.digest or "" for m in run.api.list().models}
+    found = []
+    for model in wanted:
+        found += _changes(run, model, listed)
+    return found
+
+
+def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> list[Change]:
+    digest = listed.get(wanted.name, "")
+    recorded = run.state.modelfiles.get(Path(wanted.path).name, "")
+    if digest and recorded == _with_record(wanted.text, digest):
+        return []
+    base_is_here = isinstance(wanted.source, GgufFile) or wanted.source in listed
+    why = [] if not digest else ["it is not what the Modelfile says"]
+    if digest and isinstance(wanted.source, ModelName) and base_is_here:
+        why = _differences(run, wanted)
+        if not why:
+            return [Change(f"write {wanted.path}", _record_script(wanted, digest))]
+    changes = []
+    if isinstance(wanted.source, ModelName) and not base_is_here:
+        changes.append(Change(f"pull {wanted.source.short}", lambda: _pull(run, wanted)))
+    again = f" again ({'; '.join(why)})" if why else ""
+    changes.append(Change(f"make the model {wanted.summary}{again}", lambda: _create(run, wanted)))
+    return changes
+
+
+def _differences(run: HostRun, wanted: Wanted) -> list[str]:
+    """In what the model that is there differs in meaning from the one that is declared."""
+    assert isinstance(wanted.source, ModelName)
+    with api.said(f"looking at {wanted.name.short}"):
+        base = _show(run.api, wanted.source.short)
+        seen = _show(run.api, wanted.name.short)
+    return differences(effective(Meaning.of_show(base), wanted.modelfile), Meaning.of_show(seen))
+
+
+def _show(client: ollama.Client, name: str) -> dict[str, Any]:
+    answer = api.http(client).post("/api/show", json={"model": name})
+    if answer.status_code != 200:
+        raise ollama.ResponseError(answer.text, answer.status_code)
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+def _pull(run: HostRun, wanted: Wanted) -> None:
+    assert isinstance(wanted.source, ModelName)
+    with api.said(f"pulling {wanted.source.short}"):
+        api.follow(run.api.pull(wanted.source.short, stream=True), run.say)
+
+
+def _create(run: HostRun, wanted: Wanted) -> None:
+    digests = {}
+    if isinstance(wanted.source, GgufFile):
+        _upload(run, _local(run, wanted.source), wanted.file_digest)
+        digests[wanted.modelfile.from_] = f"sha256:{wanted.file_digest}"
+    request = modelfile.to_create_request(wanted.modelfile, wanted.name.short, digests)
+    with api.said(f"making the model {wanted.name.short}"):
+        api.follow(api.create(run.api, request), run.say)
+        listed = run.api.list().models
+    digest = next((m.digest or "" for m in listed if ModelName.parse(m.model or "") == wanted.name), "")
+    run.remote.run(_record_script(wanted, digest))
+
+
+def _upload(run: HostRun, path: Path, digest: str) -> None:
+    """Send a file's weights to the server, unless it has them."""
+    url = f"/api/blobs/sha256:{digest}"
+    with api.said(f"uploading {path.name}"):
+        if api.http(run.api).head(url).status_code == 200:
+            return
+        answer = api.http(run.api).post(url, content=api.chunks(path, run.say))
+        if answer.status_code >= 300:
+            raise ollama.ResponseError(answer.text, answer.status_code)
+
+
+def _with_record(text: str, digest: str) -> str:
+    return f"{text.rstrip()}\n{RECORD}{digest}\n"
+
+
+def _record_script(wanted: Wanted, digest: str) -> Script:
+    return Script(
+        "service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": _with_record(wanted.text, digest)}
+    )

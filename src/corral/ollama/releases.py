@@ -1,0 +1,162 @@
+"""Which release a host gets: a version, the archive for its architecture, the archive's digest, its address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from corral import layout
+from corral.changes import Change
+from corral.errors import CorralError
+from corral.probe.state import HostState
+from corral.scripts import Script
+
+Pins = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Release:
+    """One archive: version without a leading v, file name, SHA-256 in hex, where it is downloaded."""
+
+    version: str
+    asset: str
+    sha256: str
+    url: str
+
+    @property
+    def stamp(self) -> str:
+        """What the unpacked directory says of itself."""
+        return f"{self.asset} {self.sha256}"
+
+    def directory(self, state: HostState) -> str:
+        """Where it is, or will be, unpacked. Another build of a version never replaces one in place."""
+        for name, stamp in state.releases.items():
+            if stamp == self.stamp:
+                return layout.release_dir(name)
+        taken = self.version in state.releases
+        return layout.release_dir(f"{self.version}-{self.sha256[:8]}" if taken else self.version)
+
+
+def load_pins(extra: Path | None) -> Pins:
+    """corral's own pins and, over them, those of a file. Raises CorralError for a file that holds none."""
+    pins = _parse(files("corral").joinpath("ollama/pins.yml").read_text(encoding="utf-8"), "pins.yml")
+    if extra is None:
+        return pins
+    try:
+        text = extra.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CorralError(f"ollama_pins: {extra} can't be read ({error.strerror})", "Correct the path") from error
+    return {**pins, **_parse(text, str(extra))}
+
+
+def _parse(text: str, name: str) -> Pins:
+    remedy = "Each version holds lines `ollama-linux-amd64.tar.zst: <64 hex digits>`, as its sha256sum.txt has them"
+    try:
+        document = yaml.load(text, Loader=yaml.BaseLoader) or {}
+    except yaml.YAMLError as error:
+        raise CorralError(f"ollama_pins: {name} is no YAML ({error})", remedy) from error
+    if not isinstance(document, dict):
+        raise CorralError(f"ollama_pins: {name} is not a mapping of versions", remedy)
+    for version, assets in document.items():
+        if not isinstance(assets, dict):
+            raise CorralError(f"ollama_pins: {name}: {version} holds no archives", remedy)
+        for asset, digest in assets.items():
+            if not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
+                raise CorralError(f"ollama_pins: {name}: {version}: {asset}: {digest!r} is no SHA-256", remedy)
+    return document
+
+
+def choose(version: str, architecture: str, pins: Pins, url: str) -> Release:
+    """The archive of a version for a Linux host. Raises CorralError where there is no pin for it.
+
+    architecture: amd64 or arm64. url: the setting ollama_release_url.
+    """
+    asset = f"ollama-linux-{architecture}.tar.zst"
+    digests = _address(url, version, "sha256sum.txt")
+    assets = pins.get(version)
+    if assets is None:
+        raise CorralError(
+            f"ollama_version: no digest is pinned for Ollama {version}",
+            f"Choose one of {', '.join(sorted(pins))}, or name a file in ollama_pins that pins it "
+            f"with the digests from {digests}",
+        )
+    if asset not in assets:
+        raise CorralError(
+            f"ollama_version: Ollama {version} has no pinned archive {asset}",
+            f"Add its digest from {digests} to a file that ollama_pins names",
+        )
+    return Release(version, asset, assets[asset], _address(url, version, asset))
+
+
+def _address(url: str, version: str, asset: str) -> str:
+    """Where a file of a release is: {asset} names it in the address, or it comes behind the address."""
+    address = url.replace("{version}", version)
+    return address.replace("{asset}", asset) if "{asset}" in address else f"{address.rstrip('/')}/{asset}"
+
+
+def changes(state: HostState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
+    """What must be done so that the host has the release, and `ollama` leads to it."""
+    changes = []
+    missing_groups = state.gpu_groups - state.user_groups
+    if not state.user_groups or missing_groups:
+        groups = f" in {', '.join(sorted(state.gpu_groups))}" if state.gpu_groups else ""
+        changes.append(
+            Change(
+                f"make the system user {layout.USER}{groups}",
+                Script(
+                    "ollama/user.sh",
+                    {"USER_NAME": layout.USER, "HOME_DIR": layout.HOME, "GROUPS_WANTED": sorted(state.gpu_groups)},
+                ),
+            )
+        )
+    directory = release.directory(state)
+    if release.stamp not in state.releases.values():
+        changes.append(
+            Change(
+                f"download {release.url} and unpack it in {directory}",
+                Script(
+                    "ollama/install.sh",
+                    {
+                        "URL": release.url,
+                        "SHA256": release.sha256,
+                        "DIRECTORY": directory,
+                        "DOWNLOADS": layout.DOWNLOADS,
+                        "STAMP_FILE": layout.STAMP,
+                        "STAMP_TEXT": release.stamp,
+                        **proxy,
+                    },
+                ),
+            )
+        )
+    wanted_command = f"{layout.CURRENT}/bin/ollama"
+    if state.current != directory or state.command != wanted_command:
+        before = f" (was {state.current})" if state.current and state.current != directory else ""
+        changes.append(
+            Change(
+                f"switch {layout.CURRENT} to {directory}{before}",
+                Script(
+                    "ollama/switch.sh",
+                    {
+                        "CURRENT": layout.CURRENT,
+                        "DIRECTORY": directory,
+                        "COMMAND": layout.COMMAND,
+                        "TARGET": wanted_command,
+                    },
+                ),
+            )
+        )
+    return changes
+
+
+def check(state: HostState) -> None:
+    """Refuse a host whose `ollama` command is somebody else's. Raises CorralError."""
+    if state.command and state.command != f"{layout.CURRENT}/bin/ollama":
+        raise CorralError(
+            f"{layout.COMMAND} was not put there by corral",
+            f"Remove it (rm {layout.COMMAND}) once you no longer need that Ollama; its models can stay",
+        )

@@ -1,0 +1,165 @@
+"""The steps of a deploy, as pyinfra operations. Each is called once per host in a deploy file:
+
+    from corral.operations import firewall, install, models, preflight, service, verify
+
+    preflight(name="Check the host")
+    install(name="Install Ollama")
+    ...
+
+A step compares what is declared with what the host's one probe found, shows each change in words, and
+carries out just those. Under `--dry` it only shows them. An error ends the step for its own host; other
+hosts go on, and pyinfra's exit code tells.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+import pyinfra
+from pyinfra import context, logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from corral import checks, verification
+from corral.changes import Change
+from corral.errors import CorralError
+from corral.firewall import changes as firewall_changes
+from corral.interrupt import exit_with_code_on_interrupt
+from corral.ollama import models as ollama_models
+from corral.ollama import releases
+from corral.run import HostRun
+from corral.scripts import Script
+from corral.service import systemd
+
+if pyinfra.is_cli:
+    exit_with_code_on_interrupt()
+
+Plan = Callable[[HostRun], Sequence[Change]]
+
+
+def _step(plan: Plan) -> Callable[..., Any]:
+    """Turn a function from a host to its changes into an operation."""
+
+    def carry_out() -> Generator[FunctionCommand, None, None]:
+        state, host = context.state, context.host
+        if host in state.failed_hosts:  # an earlier step refused it while changes were looked for
+            return
+        run = HostRun.of(host)
+        try:
+            changes = plan(run)
+        except Exception as error:
+            # pyinfra would end the run of every host at an exception raised here.
+            yield from _refuse(state, host, error)
+            return
+        if not changes:
+            host.noop("as declared")
+        elif state.is_executing:
+            for change in changes:
+                yield FunctionCommand(_apply, (run, change), {})
+        else:
+            for change in changes:
+                run.say(f"would {change.summary}")
+            yield FunctionCommand(_apply, (run, changes[0]), {})
+
+    # Its signature is the user's: without the plan's argument, so functools.wraps would say too much.
+    carry_out.__name__, carry_out.__doc__, carry_out.__module__ = plan.__name__, plan.__doc__, plan.__module__
+    return operation()(carry_out)
+
+
+def _apply(state: State, host: Host, run: HostRun, change: Change) -> bool:
+    run.say(change.summary)
+    try:
+        if isinstance(change.action, Script):
+            run.remote.run(change.action, run.say)
+        else:
+            change.action()
+    except Exception as error:
+        _show(host, error)
+        return False
+    finally:
+        run.changed()
+    return True
+
+
+def _refuse(state: State, host: Host, error: Exception) -> Iterator[FunctionCommand]:
+    """Show the error; fail the host now, or as the step's only command while the run is executing."""
+    _show(host, error)
+    if state.is_executing:
+        yield FunctionCommand(_fail, (), {})
+    else:
+        state.failed_hosts.add(host)
+        state.active_hosts.discard(host)
+
+
+def _fail(state: State, host: Host) -> bool:
+    # pyinfra forgets failed hosts under --no-wait and would exit with 0.
+    state.failed_hosts.add(host)
+    return False
+
+
+def _show(host: Host, error: Exception) -> None:
+    text = str(error) if isinstance(error, CorralError) else traceback.format_exc()
+    host.log_styled(text, fg="red", log_func=logger.error)
+
+
+@_step
+def preflight(run: HostRun) -> Sequence[Change]:
+    """Refuse a host on which the deploy could not end well, before anything is changed there."""
+    if context.state.is_executing:
+        run.lock()
+    for warning in checks.preflight(run):
+        run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
+    return ()
+
+
+@_step
+def install(run: HostRun) -> Sequence[Change]:
+    """Install the pinned release beside the one that is there, and switch to it."""
+    return releases.changes(run.state, run.release, run.proxy)
+
+
+@_step
+def service(run: HostRun) -> Sequence[Change]:
+    """Run Ollama as a service with the declared environment; restart it only when it must be."""
+    return systemd.changes(run.state, run.service)
+
+
+@_step
+def firewall(run: HostRun) -> Sequence[Change]:
+    """Let the declared addresses, and no others, reach Ollama's port."""
+    scope = None if run.loopback or run.settings.firewall == "none" else run.scope
+    return firewall_changes(run.state.firewall, scope, run.port)
+
+
+@_step
+def models(run: HostRun) -> Sequence[Change]:
+    """Create the declared models where they differ in meaning from what is there."""
+    return ollama_models.changes(run)
+
+
+@operation()
+def verify() -> Generator[FunctionCommand, None, None]:
+    """Ask the running server, from the clients' side, whether everything is as declared. Changes nothing."""
+    state, host = context.state, context.host
+    if host in state.failed_hosts:
+        return
+    if not state.is_executing:
+        host.noop("verification asks the running server; it is not part of --dry")
+        return
+    run = HostRun.of(host)
+    try:
+        verdict = verification.verify(run)
+    except Exception as error:
+        yield from _refuse(state, host, error)
+        return
+    for check in verdict.checks:
+        if check.ok:
+            host.log_styled(f"verified: {check.found}", fg="green")
+        else:
+            host.log_styled(f"{check.found} {check.remedy}".rstrip(), fg="red", log_func=logger.error)
+    if not verdict.ok:
+        yield FunctionCommand(_fail, (), {})

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# Everything that corral wants to know of a Linux host, in one answer. Changes nothing.
+# Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, OLLAMA_USER.
+# shellcheck disable=SC2154
+
+have bash && have base64 && have stat || fail tools "the host lacks basic tools (bash, coreutils)"
+
+emit os.release < <(cat /etc/os-release 2>/dev/null || true)
+emit os.machine < <(uname -m)
+emit os.kernel < <(uname -sr)
+emit os.init < <(cat /proc/1/comm)
+emit os.musl < <(compgen -G '/lib/ld-musl-*' || true)
+emit os.uid < <(id -u)
+emit os.boot_id < <(cat /proc/sys/kernel/random/boot_id 2>/dev/null || true)
+emit os.addresses < <(ip -o address show 2>/dev/null | awk '{print $4}' || true)
+emit os.tools < <(for tool in curl zstd tar flock ss sha256sum useradd systemctl journalctl nvidia-smi; do
+  if have "$tool"; then echo "$tool"; fi
+done)
+
+emit ollama.current < <(readlink -- "$CURRENT" || true)
+emit ollama.releases < <(for stamp in "$RELEASES"/*/"$STAMP"; do
+  [ -f "$stamp" ] && printf '%s\t%s\n' "$(basename -- "$(dirname -- "$stamp")")" "$(tr '\n' ' ' <"$stamp")"
+done || true)
+emit ollama.command < <(readlink -- "$COMMAND" || { [ -e "$COMMAND" ] && echo file; } || true)
+emit ollama.user < <(id -nG "$OLLAMA_USER" 2>/dev/null || true)
+emit ollama.groups < <(getent group render video | cut -d: -f1 || true)
+emit ollama.secrets < <(if [ -f "$SECRETS" ]; then stat -c '%a %U' -- "$SECRETS"; cat -- "$SECRETS"; fi)
+emit ollama.models_dir < <(stat -c '%F|%U' -- "$MODELS_DIR" 2>/dev/null || true)
+emit ollama.manifests < <(find "$MODELS_DIR/manifests" -type f -not -name '.*' -printf '%P\n' 2>/dev/null || true)
+for file in "$MODELFILES"/*.modelfile; do
+  if [ -f "$file" ]; then emit "modelfile.$(basename -- "$file")" <"$file"; fi
+done
+
+if have systemctl && [ -d /run/systemd/system ]; then
+  emit service.show < <(systemctl show "$SERVICE" -p LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,FragmentPath,DropInPaths,NRestarts,Result || true)
+  fragment=$(systemctl show "$SERVICE" -p FragmentPath --value || true)
+  if [ -f "$fragment" ]; then emit service.unit <"$fragment"; fi
+  for file in "$DROP_IN_DIR"/*.conf; do
+    name=$(basename -- "$file")
+    if [ -f "$file" ]; then emit "dropin.${name// /_}" <"$file"; fi
+  done
+  pid=$(systemctl show "$SERVICE" -p MainPID --value || echo 0)
+  if [ "${pid:-0}" -gt 0 ] && [ -d "/proc/$pid" ]; then
+    emit process.environment < <(tr '\0' '\n' <"/proc/$pid/environ" || true)
+    emit process.executable < <(readlink "/proc/$pid/exe" || true)
+    emit process.user < <(stat -c %U "/proc/$pid" || true)
+  fi
+fi
+
+if have ss; then
+  emit port.listeners < <(ss -Hltnp "sport = :$PORT" || true)
+fi
+
+# The nearest directory that exists tells which disk a path will be on.
+free() {
+  local path=$1
+  while [ ! -d "$path" ]; do path=$(dirname -- "$path"); done
+  df -PB1 -- "$path" | awk 'NR == 2 {print $4}'
+}
+emit disk.models < <(free "$MODELS_DIR")
+emit disk.releases < <(free "$RELEASES")
+
+if have nvidia-smi; then
+  emit gpu.nvidia < <(timeout -s KILL 20 nvidia-smi \
+    --query-gpu=index,name,uuid,driver_version,memory.total,memory.used,memory.free,compute_cap \
+    --format=csv,noheader,nounits 2>&1 || echo "@failed $?")
+  emit gpu.processes < <(timeout -s KILL 20 nvidia-smi \
+    --query-compute-apps=pid,process_name,used_memory --format=csv,noheader,nounits 2>/dev/null || true)
+fi
+emit gpu.cards < <(cat /sys/class/drm/card*/device/vendor 2>/dev/null || true)

@@ -1,0 +1,242 @@
+"""What a Linux host looked like when it was asked: typed, immutable, parsed without I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from corral import layout
+from corral.firewall.state import FirewallState
+from corral.firewall.state import parse as parse_firewall
+
+#: uname -m to the word in the names of Ollama's release archives.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+#: PCI vendor numbers of the makers whose GPUs Ollama uses.
+GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA card as nvidia-smi reports it; memory in MiB, None where it answers [N/A]."""
+
+    index: int
+    name: str
+    uuid: str
+    driver: str
+    total_mib: int | None
+    used_mib: int | None
+    free_mib: int | None
+    compute_capability: str
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    pid: int
+    name: str
+    used_mib: int | None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that listens on Ollama's port: its address and, where known, the program and its pid."""
+
+    address: str
+    program: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Service:
+    """systemd's view of ollama.service and of the process behind it."""
+
+    load_state: str = ""
+    active_state: str = ""
+    enabled: str = ""
+    needs_reload: bool = False
+    main_pid: int = 0
+    unit_path: str = ""
+    unit: str = ""
+    drop_ins: Mapping[str, str] = field(default_factory=dict)
+    result: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    executable: str = ""
+    user: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.active_state == "active" and self.main_pid > 0
+
+
+@dataclass(frozen=True)
+class HostState:
+    """Everything one probe found. Sizes in bytes unless named otherwise.
+
+    releases: directory name under /opt/ollama to the stamp of what it was unpacked from.
+    manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
+    modelfiles: file name to text.
+    gpu_error: what nvidia-smi said instead of an answer; "" when it answered or is not there.
+    """
+
+    os_name: str
+    os_id: str
+    machine: str
+    kernel: str
+    systemd: bool
+    musl: bool
+    root: bool
+    boot_id: str
+    addresses: tuple[str, ...]
+    tools: frozenset[str]
+    current: str
+    releases: Mapping[str, str]
+    command: str
+    user_groups: frozenset[str]
+    gpu_groups: frozenset[str]
+    secrets: str
+    models_dir_owner: str
+    manifests: tuple[str, ...]
+    modelfiles: Mapping[str, str]
+    service: Service
+    listeners: tuple[Listener, ...]
+    free_for_models: int
+    free_for_releases: int
+    gpus: tuple[Gpu, ...]
+    gpu_processes: tuple[GpuProcess, ...]
+    gpu_error: str
+    gpu_vendors: tuple[str, ...]
+    firewall: FirewallState
+
+    @property
+    def architecture(self) -> str:
+        """As Ollama's archives name it; "" for one that they don't serve."""
+        return ARCHITECTURES.get(self.machine, "")
+
+    @property
+    def public_addresses(self) -> tuple[str, ...]:
+        """The host's own addresses that the whole internet can route to."""
+        return tuple(a for a in self.addresses if ipaddress.ip_interface(a).ip.is_global)
+
+
+def parse(sections: Mapping[str, str]) -> HostState:
+    """The state behind a probe's sections. Missing sections mean: not there."""
+    release = _pairs(sections.get("os.release", ""))
+    gpus, gpu_error = _gpus(sections.get("gpu.nvidia", ""))
+    directory_owner = sections.get("ollama.models_dir", "").strip()
+    return HostState(
+        os_name=release.get("PRETTY_NAME", release.get("NAME", "unknown")),
+        os_id=release.get("ID", ""),
+        machine=sections.get("os.machine", "").strip(),
+        kernel=sections.get("os.kernel", "").strip(),
+        systemd=sections.get("os.init", "").strip() == "systemd",
+        musl=bool(sections.get("os.musl", "").strip()),
+        root=sections.get("os.uid", "").strip() == "0",
+        boot_id=sections.get("os.boot_id", "").strip(),
+        addresses=tuple(sections.get("os.addresses", "").split()),
+        tools=frozenset(sections.get("os.tools", "").split()),
+        current=sections.get("ollama.current", "").strip(),
+        releases=dict(
+            (name, stamp.strip())
+            for name, _, stamp in (line.partition("\t") for line in sections.get("ollama.releases", "").splitlines())
+        ),
+        command=sections.get("ollama.command", "").strip(),
+        user_groups=frozenset(sections.get("ollama.user", "").split()),
+        gpu_groups=frozenset(sections.get("ollama.groups", "").split()),
+        secrets=sections.get("ollama.secrets", ""),
+        models_dir_owner=directory_owner.partition("|")[2],
+        manifests=tuple(":".join(line.rsplit("/", 1)) for line in sections.get("ollama.manifests", "").splitlines()),
+        modelfiles=_named(sections, "modelfile."),
+        service=_service(sections),
+        listeners=tuple(_listeners(sections.get("port.listeners", ""))),
+        free_for_models=_int(sections.get("disk.models", "")) or 0,
+        free_for_releases=_int(sections.get("disk.releases", "")) or 0,
+        gpus=gpus,
+        gpu_processes=tuple(_gpu_processes(sections.get("gpu.processes", ""))),
+        gpu_error=gpu_error,
+        gpu_vendors=tuple(
+            GPU_VENDORS[vendor] for vendor in sections.get("gpu.cards", "").split() if vendor in GPU_VENDORS
+        ),
+        firewall=parse_firewall(sections),
+    )
+
+
+def _service(sections: Mapping[str, str]) -> Service:
+    show = _pairs(sections.get("service.show", ""))
+    return Service(
+        load_state=show.get("LoadState", ""),
+        active_state=show.get("ActiveState", ""),
+        enabled=show.get("UnitFileState", ""),
+        needs_reload=show.get("NeedDaemonReload") == "yes",
+        main_pid=_int(show.get("MainPID", "")) or 0,
+        unit_path=show.get("FragmentPath", ""),
+        unit=sections.get("service.unit", ""),
+        drop_ins=_named(sections, "dropin."),
+        result=show.get("Result", ""),
+        environment=_pairs(sections.get("process.environment", "")),
+        executable=sections.get("process.executable", "").strip(),
+        user=sections.get("process.user", "").strip(),
+    )
+
+
+def _named(sections: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name[len(prefix) :]: text for name, text in sections.items() if name.startswith(prefix)}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """KEY=VALUE lines; a value's surrounding double quotes (os-release) are taken off."""
+    lines = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key: value.strip('"') if value[:1] == '"' else value for key, _, value in lines}
+
+
+def _int(text: str) -> int | None:
+    """A number, or None for what nvidia-smi says instead: [N/A], [Not Supported], [Unknown Error]."""
+    match = re.match(r"\s*(\d+)", text)
+    return int(match[1]) if match else None
+
+
+def _gpus(text: str) -> tuple[tuple[Gpu, ...], str]:
+    """Rows of nvidia-smi's CSV, or what it said instead of them."""
+    *rows, last = text.strip().splitlines() or [""]
+    if last.startswith("@failed"):
+        return (), " ".join(rows) or "nvidia-smi failed without a word"
+    gpus = []
+    for row in (*rows, last):
+        cells = [cell.strip() for cell in row.split(",")]
+        if len(cells) == 8 and cells[0].isdigit():
+            index, name, uuid, driver, total, used, free, capability = cells
+            gpus.append(Gpu(int(index), name, uuid, driver, _int(total), _int(used), _int(free), capability))
+    return tuple(gpus), ""
+
+
+def _gpu_processes(text: str) -> list[GpuProcess]:
+    rows = [[cell.strip() for cell in row.split(",")] for row in text.splitlines()]
+    return [GpuProcess(int(r[0]), r[1], _int(r[2])) for r in rows if len(r) == 3 and r[0].isdigit()]
+
+
+def _listeners(text: str) -> list[Listener]:
+    """ss -Hltnp: state, queues, local address:port, peer, users:(("program",pid=1,fd=3))."""
+    listeners = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) >= 4:
+            who = re.search(r'\(\("([^"]*)",pid=(\d+)', line)
+            listeners.append(Listener(fields[3].rpartition(":")[0], who[1] if who else "", int(who[2]) if who else 0))
+    return listeners
+
+
+def variables(models_dir: str, port: int) -> dict[str, str | int]:
+    """What probe.sh reads."""
+    return {
+        "PORT": port,
+        "MODELS_DIR": models_dir,
+        "RELEASES": layout.RELEASES,
+        "CURRENT": layout.CURRENT,
+        "STAMP": layout.STAMP,
+        "COMMAND": layout.COMMAND,
+        "SERVICE": layout.SERVICE,
+        "DROP_IN_DIR": layout.DROP_IN_DIR,
+        "SECRETS": layout.SECRETS,
+        "MODELFILES": layout.MODELFILES,
+        "OLLAMA_USER": layout.USER,
+    }

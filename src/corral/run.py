@@ -1,0 +1,189 @@
+"""One run of corral on one host: its settings, its connection, what was seen there, the lock.
+
+A host is asked once; the answer is kept for the run and dropped as soon as something was changed there.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import gevent
+import ollama
+
+from corral import layout
+from corral.environment import Environment, environment_for
+from corral.firewall.scope import Scope
+from corral.inventory import Inventory
+from corral.inventory import load as load_inventory
+from corral.ollama import api, releases
+from corral.probe import state as probe
+from corral.probe.state import HostState
+from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
+from corral.scripts import Script
+from corral.service import systemd
+from corral.settings import Settings
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+_runs: WeakKeyDictionary[Host, HostRun] = WeakKeyDictionary()
+
+
+class HostRun:
+    """Everything that the steps of a deploy share about one host."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._state: HostState | None = None
+        self._lock: Running | None = None
+        self._api: ollama.Client | None = None
+
+    @classmethod
+    def of(cls, host: Host) -> HostRun:
+        """The run of this host; made at the first call."""
+        return _runs.setdefault(host, cls(host))
+
+    @property
+    def name(self) -> str:
+        return str(self.host.name)
+
+    def say(self, text: str) -> None:
+        """Show a line of progress with the host's name."""
+        self.host.log(text)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What is declared for this host, from the inventory and group_data. Raises CorralError."""
+        return Settings.from_data(self.host.data.dict())
+
+    @cached_property
+    def environment(self) -> Environment:
+        """What the server's environment shall hold."""
+        return environment_for(self.settings)
+
+    @property
+    def port(self) -> int:
+        return self.environment.port
+
+    @property
+    def loopback(self) -> bool:
+        """Shall only programs on the host itself reach the server?"""
+        return self.environment.loopback
+
+    @cached_property
+    def proxy(self) -> dict[str, str]:
+        """What scripts that download are given."""
+        return {"PROXY": self.environment.proxy, "NO_PROXY_FOR": self.environment.no_proxy}
+
+    @property
+    def address(self) -> str:
+        """Where other machines reach the host."""
+        return str(self.host.data.get("ssh_hostname") or self.host.name)
+
+    @property
+    def project(self) -> Path:
+        """The directory with deploys/ and templates/, in which pyinfra was started."""
+        return Path(self.host.state.cwd or ".")
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The inventory file that this host comes from."""
+        return load_inventory(self.inventory_path, os.environ)
+
+    @property
+    def inventory_path(self) -> Path:
+        """Relative paths in the inventory count from its directory."""
+        return Path(self.host.data.corral_inventory)
+
+    @cached_property
+    def remote(self) -> Remote:
+        return remote_for(self.host)
+
+    @cached_property
+    def scope(self) -> Scope:
+        return Scope.parse(list(self.settings.allow_from))
+
+    @property
+    def state(self) -> HostState:
+        """What the host looks like now; asked when nothing is known or something was changed."""
+        if self._state is None:
+            self._state = self._probe()
+        return self._state
+
+    def changed(self) -> None:
+        """Something was changed on the host: what was seen before no longer counts."""
+        self._state = None
+        self._api = None
+
+    def _probe(self) -> HostState:
+        script = Script(
+            "probe/probe.sh",
+            probe.variables(self.settings.models_dir, self.port),
+            then=("firewall/probe.sh",),
+        )
+        return probe.parse(self.remote.run(script))
+
+    @cached_property
+    def pins(self) -> releases.Pins:
+        return releases.load_pins(self.settings.ollama_pins)
+
+    @property
+    def release(self) -> releases.Release:
+        """The release that this host shall run. Raises CorralError where none is pinned."""
+        settings = self.settings
+        return releases.choose(settings.ollama_version, self.state.architecture, self.pins, settings.ollama_release_url)
+
+    @property
+    def service(self) -> systemd.Wanted:
+        """How this host's service shall be."""
+        environment = self.environment
+        return systemd.Wanted(
+            environment=environment.variables,
+            secrets=environment.secrets,
+            models_dir=self.settings.models_dir,
+            release=self.release.directory(self.state),
+            bind_address=environment.bind_address,
+            port=environment.port,
+            start_timeout_s=self.settings.start_timeout_s,
+        )
+
+    @property
+    def serves(self) -> bool:
+        """Does the server that is wanted here run already?"""
+        running = self.state.service
+        return running.running and running.executable == f"{self.service.release}/bin/ollama"
+
+    @property
+    def api(self) -> ollama.Client:
+        """The host's own server, over the ssh connection."""
+        if self._api is None:
+            self._api = api.connect(self.remote, self.service.own_address, self.port, self.settings.load_timeout_s)
+        return self._api
+
+    def lock(self) -> None:
+        """Keep other runs off this host until this one ends. Raises CorralError when one is at work."""
+        if self._lock is not None:
+            return
+        holder = f"by {getpass.getuser()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}"
+        running = self.remote.start(Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder}))
+        for name, _ in running:
+            if name == "locked":
+                break
+        self._lock = running
+        self._state = None  # whatever was seen before the lock may have changed since
+        gevent.spawn(self._keep_lock, running)
+
+    @staticmethod
+    def _keep_lock(running: Running) -> None:
+        with suppress(Exception):  # the connection has ended, and the lock with it
+            while True:
+                gevent.sleep(HEARTBEAT_S)
+                running.beat(force=True)

@@ -1,0 +1,1 @@
+"""The service that runs Ollama on a host."""

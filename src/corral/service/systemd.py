@@ -1,0 +1,207 @@
+"""ollama.service under systemd: the unit, the drop-in with the declared environment, and what must change.
+
+The unit is corral's own file; the drop-in `override.conf` holds only what the inventory declares; other
+drop-ins belong to the administrator and are never touched. Whether a restart is needed is read off the
+running process itself (its executable, and the configuration's digest in its environment), so a run that
+was cut off between writing a file and restarting is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import jinja2
+
+from corral import layout
+from corral.changes import Change
+from corral.errors import CorralError
+from corral.probe.state import HostState
+from corral.scripts import Script
+
+MARK = "# Made by corral"
+CONFIG = "CORRAL_CONFIG"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How ollama.service shall be.
+
+    environment: names and values as Ollama shall read them, OLLAMA_MODELS among them.
+    secrets: the same for values that nobody but root and the service may see.
+    release: the directory that /opt/ollama/current shall lead to.
+    bind_address, port: where the server listens.
+    """
+
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    models_dir: str
+    release: str
+    bind_address: str
+    port: int
+    start_timeout_s: int
+
+    @property
+    def own_address(self) -> str:
+        """Where the host itself reaches its server."""
+        if self.bind_address in ("0.0.0.0", ""):
+            return "127.0.0.1"
+        return "::1" if self.bind_address == "::" else self.bind_address
+
+
+def quote(value: str) -> str:
+    """A value between double quotes as systemd.syntax(7) has it; % starts a specifier, so it is doubled."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def drop_in(wanted: Wanted) -> str:
+    """override.conf: the declared environment and nothing else."""
+    lines = [f"{MARK}; edit the inventory instead.", "[Service]"]
+    lines += [f"Environment={quote(f'{name}={value}')}" for name, value in wanted.environment.items()]
+    if wanted.secrets:
+        lines.append(f"EnvironmentFile={layout.SECRETS}")
+    return "\n".join(lines) + "\n"
+
+
+def secrets_file(wanted: Wanted) -> str:
+    """An EnvironmentFile (systemd.exec(5)); "" where there are no secrets."""
+    escaped = {name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in wanted.secrets.items()}
+    return "".join(f'{name}="{value}"\n' for name, value in escaped.items())
+
+
+def config_digest(wanted: Wanted) -> str:
+    """Names everything that a running process got at its start, apart from its executable."""
+    parts = (_unit(wanted, ""), drop_in(wanted), secrets_file(wanted))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def unit(wanted: Wanted) -> str:
+    """The text of ollama.service."""
+    return _unit(wanted, config_digest(wanted))
+
+
+def _unit(wanted: Wanted, config: str) -> str:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["path"] = quote
+    text = files("corral").joinpath("service/ollama.service").read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        user=layout.USER,
+        home=layout.HOME,
+        cache=layout.CACHE,
+        current=layout.CURRENT,
+        models_dir=wanted.models_dir,
+        in_home=wanted.models_dir.startswith(("/home/", "/root/", "/run/user/")),
+        low_port=wanted.port < 1024,
+        config=config,
+    )
+
+
+def check(state: HostState) -> None:
+    """Refuse to replace a service that somebody else set up. Raises CorralError."""
+    service = state.service
+    if service.load_state == "masked":
+        raise CorralError(f"{layout.SERVICE} is masked on this host", f"systemctl unmask {layout.SERVICE}")
+    if service.unit and not service.unit.startswith(MARK):
+        raise CorralError(
+            f"{service.unit_path} was not written by corral: this host has an Ollama of its own",
+            f"Stop it (systemctl disable --now {layout.SERVICE}) and move {service.unit_path} away; "
+            "its models can stay, declare their place as models_dir",
+        )
+
+
+def changes(state: HostState, wanted: Wanted) -> list[Change]:
+    """What must be done so that the service is as wanted, in the order in which it must be done."""
+    service = state.service
+    changes = []
+    if state.models_dir_owner != layout.USER:
+        changes.append(
+            Change(
+                f"make {wanted.models_dir} for the models, owned by {layout.USER}",
+                Script("service/directory.sh", {"DIRECTORY": wanted.models_dir, "OWNER": layout.USER}),
+            )
+        )
+    changes += _file_changes(state, wanted)
+    reasons = _restart_reasons(state, wanted)
+    enable = service.enabled != "enabled"
+    if changes or reasons or enable or service.needs_reload:
+        what = [f"enable {layout.SERVICE} at boot"] if enable else []
+        if reasons:
+            what.append(f"{'restart' if service.running else 'start'} {layout.SERVICE} ({', '.join(reasons)})")
+        changes.append(
+            Change(
+                " and ".join(what) or "have systemd read its files again",
+                Script(
+                    "service/activate.sh",
+                    {
+                        "SERVICE": layout.SERVICE,
+                        "ADDRESS": wanted.own_address,
+                        "PORT": wanted.port,
+                        "RESTART": bool(reasons),
+                        "TIMEOUT_S": wanted.start_timeout_s,
+                    },
+                ),
+            )
+        )
+    return changes
+
+
+def _file_changes(state: HostState, wanted: Wanted) -> list[Change]:
+    changes = []
+    seen_drop_in = state.service.drop_ins.get("override.conf", "")
+    if state.service.unit != unit(wanted) or state.service.unit_path != layout.UNIT:
+        changes.append(Change(f"write {layout.UNIT}", _write(layout.UNIT, "644", unit(wanted))))
+    if seen_drop_in != drop_in(wanted):
+        difference = ", ".join(environment_differences(parse_drop_in(seen_drop_in), wanted.environment))
+        changes.append(
+            Change(
+                f"write {layout.DROP_IN}" + (f" ({difference})" if difference else ""),
+                _write(layout.DROP_IN, "644", drop_in(wanted)),
+            )
+        )
+    secrets = secrets_file(wanted)
+    mode, _, seen_secrets = state.secrets.partition("\n")
+    if secrets and (seen_secrets != secrets or mode != "600 root"):
+        changes.append(Change(f"write {layout.SECRETS} (secret)", _write(layout.SECRETS, "600", secrets)))
+    if not secrets and state.secrets:
+        changes.append(Change(f"remove {layout.SECRETS}", Script("service/remove_file.sh", {"FILE": layout.SECRETS})))
+    return changes
+
+
+def _write(path: str, mode: str, text: str) -> Script:
+    return Script("service/write_file.sh", {"FILE": path, "MODE": mode, "TEXT": text})
+
+
+def _restart_reasons(state: HostState, wanted: Wanted) -> list[str]:
+    service = state.service
+    if not service.running:
+        return [f"it is {service.active_state}" if service.active_state else "it is new"]
+    reasons = []
+    if service.executable != f"{wanted.release}/bin/ollama":
+        reasons.append(f"it runs {service.executable.removesuffix(' (deleted)')}")
+    if service.environment.get(CONFIG) != config_digest(wanted):
+        reasons.append("its settings changed")
+    return reasons
+
+
+def parse_drop_in(text: str) -> dict[str, str]:
+    """The environment that a drop-in of ours sets."""
+    environment = {}
+    for line in text.splitlines():
+        if line.startswith('Environment="'):
+            inner = line.removeprefix('Environment="').removesuffix('"')
+            name, _, value = inner.replace('\\"', '"').replace("\\\\", "\\").replace("%%", "%").partition("=")
+            environment[name] = value
+    return environment
+
+
+def environment_differences(seen: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Sentences such as "OLLAMA_HOST: 127.0.0.1 -> 0.0.0.0:11434"; a new or removed name has one side only."""
+    names = sorted(set(seen) | set(wanted))
+    return [
+        f"{name}: {seen.get(name, 'unset')} -> {wanted.get(name, 'unset')}"
+        for name in names
+        if seen.get(name) != wanted.get(name)
+    ]

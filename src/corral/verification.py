@@ -1,0 +1,345 @@
+"""Is it true? Asked of the host, and of the running server through the firewall from the clients' side.
+
+"Ollama is running" is also what a server says that has no GPU and no model, so every declared model is
+loaded and used. One list of checks serves the deploys, `corral status` and tests/state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+import httpx
+import ollama
+
+from corral import clients, layout
+from corral.clients import Vantage
+from corral.errors import CorralError
+from corral.firewall import missing, wider_than
+from corral.names import ModelName
+from corral.ollama import api
+from corral.ollama.models import wanted_models
+from corral.run import HostRun
+from corral.scripts import Script
+from corral.service import systemd
+from corral.settings import ModelSpec
+
+PROMPT = "Say in one word that you are ready."
+TOKENS = 16
+REFUSAL_WAIT_S = 3.0
+GREETING = "Ollama is running"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. found: a sentence that says what is so; remedy: what to do if not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it ran during verification. size and on_gpu in bytes, as /api/ps says."""
+
+    name: str
+    context: int
+    size: int
+    on_gpu: int
+    tokens_per_s: float
+
+    @property
+    def where(self) -> str:
+        """As `ollama ps` words it."""
+        if self.size and self.on_gpu >= self.size:
+            return "100% GPU"
+        share = round(100 * self.on_gpu / self.size) if self.size else 0
+        return f"{100 - share}%/{share}% CPU/GPU" if share else "100% CPU"
+
+
+@dataclass
+class Verdict:
+    """What verification found on one host."""
+
+    checks: list[Check] = field(default_factory=list)
+    loaded: list[Loaded] = field(default_factory=list)
+    version: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def failures(self) -> list[Check]:
+        return [check for check in self.checks if not check.ok]
+
+
+def verify(run: HostRun) -> Verdict:
+    """Check one host. What is wrong with it is in the verdict; CorralError is raised only for what keeps
+    verification itself from working (a client that is off)."""
+    verdict = Verdict()
+    verdict.checks += check_service(run)
+    verdict.checks += check_firewall(run)
+    if run.loopback:
+        _use(run, Vantage(f"{run.name} itself", run.remote), run.service.own_address, verdict)
+        return verdict
+    reached, refused = vantages(run)
+    refusals = [gevent.spawn(check_refused, run, vantage) for vantage in refused]
+    _use(run, reached[0], run.address, verdict)
+    verdict.checks += [check_greeting(run, vantage) for vantage in reached[1:]]
+    verdict.checks += [greenlet.get() for greenlet in refusals]
+    return verdict
+
+
+def vantages(run: HostRun) -> tuple[list[Vantage], list[Vantage]]:
+    """The machines that must reach the host, at least one, and those that must not. Raises CorralError."""
+    declared = run.inventory.clients
+    seen = [
+        Vantage(
+            name,
+            clients.connect(str(run.inventory.path), {n: c.connection() for n, c in declared.items()}, name),
+            client.expect == "refused",
+        )
+        for name, client in declared.items()
+    ]
+    reached = [vantage for vantage in seen if not vantage.refused]
+    return reached or [clients.this_machine()], [vantage for vantage in seen if vantage.refused]
+
+
+def check_service(run: HostRun) -> list[Check]:
+    """The service runs, at boot too, as the user, release and settings that are declared."""
+    service, wanted = run.state.service, run.service
+    if not service.running:
+        state = service.active_state or "not there"
+        return [Check("service", False, f"{layout.SERVICE} is {state}.", "Run deploys/r1.py.")]
+    pending = systemd.changes(run.state, wanted)
+    differing = {
+        name: service.environment.get(name, "unset")
+        for name, value in {**wanted.environment, **wanted.secrets}.items()
+        if service.environment.get(name) != value
+    }
+    others = [name for name in service.drop_ins if name != "override.conf"]
+    blame = f" A drop-in of yours sets it: {', '.join(others)}." if others and not pending else " Run deploys/r1.py."
+    return [
+        Check(
+            "service",
+            service.enabled == "enabled" and service.user == layout.USER,
+            f"{layout.SERVICE} is running as {service.user} and {service.enabled or 'not enabled'} at boot.",
+            "Run deploys/r1.py.",
+        ),
+        Check(
+            "unit",
+            not pending,
+            "the unit and its drop-in are as declared."
+            if not pending
+            else f"the service is not as declared; it takes: {'; '.join(c.summary for c in pending)}.",
+            "Run deploys/r1.py.",
+        ),
+        Check(
+            "environment",
+            not differing,
+            "the server runs with the declared environment."
+            if not differing
+            else "the server runs with "
+            + ", ".join(
+                name if name in wanted.secrets else f"{name}={value}" for name, value in sorted(differing.items())
+            )
+            + ", which is not what is declared.",
+            blame.strip(),
+        ),
+    ]
+
+
+def check_firewall(run: HostRun) -> list[Check]:
+    """The port is open to the declared addresses and to no others, in force and after a reboot."""
+    state, port = run.state.firewall, run.port
+    if run.settings.firewall == "none" or run.loopback or state.kind == "none":
+        return []
+    closed = missing(state, run.scope, port)
+    wide = wider_than(state, run.scope, port)
+    return [
+        Check(
+            "firewall",
+            not closed,
+            closed[0] if closed else f"{state.kind} lets {run.scope} reach port {port}.",
+            "Run deploys/r1.py.",
+        ),
+        Check(
+            "firewall scope",
+            not wide,
+            " ".join(wide) if wide else f"{state.kind} lets nobody else reach port {port}.",
+            "Remove that rule, or widen allow_from.",
+        ),
+    ]
+
+
+def check_greeting(run: HostRun, vantage: Vantage) -> Check:
+    """GET / from a machine that must reach the host."""
+    client = api.connect(vantage.remote, run.address, run.port, run.settings.verify_timeout_s)
+    return _greeting(run, vantage, client)
+
+
+def _greeting(run: HostRun, vantage: Vantage, client: ollama.Client) -> Check:
+    where = api.base_url(run.address, run.port)
+    try:
+        answer = api.http(client).get("/", timeout=run.settings.verify_timeout_s)
+    except (httpx.HTTPError, OSError) as error:
+        return Check(
+            "reachable",
+            False,
+            f"{where} can't be reached from {vantage.name} ({error}).",
+            f"Is {vantage.name} among allow_from ({run.scope})? Is another firewall between them?",
+        )
+    found = answer.text.strip()
+    return Check(
+        "reachable",
+        answer.status_code == 200 and found == GREETING,
+        f'{where} says "{found[:80]}" to {vantage.name}.',
+        "Another program answers on that port.",
+    )
+
+
+def check_refused(run: HostRun, vantage: Vantage) -> Check:
+    """A machine that must not reach the host's port does not."""
+    try:
+        vantage.remote.dial(run.address, run.port, REFUSAL_WAIT_S).close()
+    except OSError:
+        return Check("refused", True, f"{vantage.name} is refused, as declared.")
+    return Check(
+        "refused",
+        False,
+        f"{vantage.name} reaches port {run.port}, which it must not.",
+        "Look for a rule that is wider than allow_from, or correct expect under clients.",
+    )
+
+
+def _use(run: HostRun, vantage: Vantage, address: str, verdict: Verdict) -> None:
+    """From one machine: the greeting, the version, and every declared model loaded and used."""
+    client = api.connect(vantage.remote, address, run.port, run.settings.load_timeout_s)
+    greeting = _greeting(run, vantage, client)
+    verdict.checks.append(greeting)
+    if not greeting.ok:
+        return
+    verdict.version = str(api.http(client).get("/api/version").json().get("version", ""))
+    verdict.checks.append(
+        Check(
+            "version",
+            verdict.version == run.settings.ollama_version,
+            f"it is Ollama {verdict.version}"
+            + ("." if verdict.version == run.settings.ollama_version else f", not {run.settings.ollama_version}."),
+            "Run deploys/r1.py.",
+        )
+    )
+    wanted_models(run)  # a Modelfile that can't be rendered is an error of its own
+    for spec in run.settings.models:
+        verdict.checks += _check_model(run, client, spec, verdict)
+
+
+def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: Verdict) -> Iterator[Check]:
+    try:
+        with api.said(f"using {spec.name}"):
+            loaded, answered = _load(client, spec)
+            if loaded and _needs_gpu(run) and loaded.on_gpu < loaded.size:
+                # It may have been loaded while something else held the card's memory: once more, afresh.
+                client.generate(model=spec.name, keep_alive=0)
+                _wait_until_unloaded(client, spec)
+                loaded, answered = _load(client, spec)
+    except CorralError as error:
+        yield Check("model", False, f"{error.problem}.", error.remedy or "Run deploys/models.py.")
+        return
+    yield Check("model", answered > 0, f"{spec.name} answers ({answered} tokens).", "See journalctl -u ollama.")
+    if loaded is None:
+        yield Check("loaded", False, f"{spec.name} is not in /api/ps after it answered.", "Is OLLAMA_KEEP_ALIVE 0?")
+        return
+    verdict.loaded.append(loaded)
+    context = spec.parameters.get("num_ctx")
+    if context is not None:
+        yield Check(
+            "context",
+            loaded.context == context,
+            f"{spec.name} has a context of {loaded.context} tokens"
+            + ("." if loaded.context == context else f", not the declared {context}."),
+            "Run deploys/models.py; the model's own maximum may be smaller.",
+        )
+    if not _needs_gpu(run):
+        yield Check("gpu", True, f"{spec.name} runs {loaded.where}.")
+    elif loaded.on_gpu >= loaded.size:
+        yield Check("gpu", True, f"{spec.name} runs wholly on the GPU.")
+    else:
+        yield _off_gpu(run, loaded)
+
+
+def _needs_gpu(run: HostRun) -> bool:
+    """A model on the CPU is a failure where a GPU is declared or seen, unless the inventory says otherwise."""
+    if run.settings.require_gpu is not None:
+        return run.settings.require_gpu
+    return bool(run.settings.gpus or run.state.gpus or run.state.gpu_error or run.state.gpu_vendors)
+
+
+def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
+    answer = client.generate(model=spec.name, prompt=PROMPT, options={"num_predict": TOKENS}, stream=False)
+    tokens = int(answer.eval_count or 0)
+    speed = tokens / (answer.eval_duration / 1e9) if answer.eval_duration else 0.0
+    name = ModelName.parse(spec.name)
+    for model in client.ps().models:
+        if ModelName.parse(model.model or "") == name:
+            context = int(getattr(model, "context_length", 0) or 0)
+            return Loaded(spec.name, context, int(model.size or 0), int(model.size_vram or 0), speed), tokens
+    return None, tokens
+
+
+def _wait_until_unloaded(client: ollama.Client, spec: ModelSpec) -> None:
+    name = ModelName.parse(spec.name)
+    for _ in range(50):
+        if all(ModelName.parse(model.model or "") != name for model in client.ps().models):
+            return
+        time.sleep(0.2)
+
+
+def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
+    """The sentence about a model that should be on the GPU and is not, with the reason as far as it shows."""
+    run.changed()
+    state = run.state
+    found = f"{loaded.name} runs {loaded.where}, and this host is declared to run it on its GPU"
+    foreign = [p for p in state.gpu_processes if "ollama" not in p.name and "llama" not in p.name]
+    if state.gpu_error:
+        why, remedy = f"nvidia-smi says: {state.gpu_error}", "Repair the driver"
+    elif not state.gpus and not state.gpu_vendors:
+        why, remedy = "the host shows no GPU", "Is the card seated and its driver installed?"
+    elif foreign and state.gpus:
+        taken = ", ".join(f"{p.name} (pid {p.pid}) holds {p.used_mib or '?'} MiB" for p in foreign)
+        why = f"other programs hold the memory of {state.gpus[0].name} ({state.gpus[0].total_mib} MiB): {taken}"
+        remedy = "End them"
+    elif state.gpus and loaded.on_gpu:
+        free = ", ".join(f"{gpu.name} has {gpu.free_mib} of {gpu.total_mib} MiB free" for gpu in state.gpus)
+        why = f"it takes {loaded.size / 2**20:.0f} MiB and {free} beside it"
+        remedy = "Choose a smaller model, quantization or num_ctx"
+    else:
+        why, remedy = "Ollama found no GPU that it can use", "See the driver and the groups of the user ollama"
+    evidence = run.remote.run(Script("service/gpu_journal.sh", {"SERVICE": layout.SERVICE})).get("journal", "")
+    lines = "".join(f"\n    {line}" for line in evidence.splitlines()[-4:])
+    return Check("gpu", False, f"{found}: {why}.", f"{remedy}, or declare require_gpu: false.{lines}")
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """One cell of a table: ok, or the first thing that is wrong."""
+    failed = [check for check in checks if not check.ok]
+    return "ok" if not failed else failed[0].found
+
+
+def as_row(verdict: Verdict) -> dict[str, Any]:
+    """The verdict's facts by column, for tables and JSON."""
+    return {
+        "version": verdict.version,
+        "models": [loaded.name for loaded in verdict.loaded],
+        "context": [loaded.context for loaded in verdict.loaded],
+        "where": [loaded.where for loaded in verdict.loaded],
+        "tokens_per_s": [round(loaded.tokens_per_s, 1) for loaded in verdict.loaded],
+        "ok": verdict.ok,
+        "verdict": summary(verdict.checks),
+    }
