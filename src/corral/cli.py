@@ -101,12 +101,12 @@ def _collect_connect_errors(state: State) -> dict[Host, str]:
 
 
 def look(inventory_file: str, limit: tuple[str, ...] = ()) -> list[Row]:
-    """Verify the hosts of an inventory in parallel; one row each, in the inventory's order."""
+    """Verify the hosts of an inventory in parallel; one row each, by name."""
     state = State()
     state.cwd = str(Path.cwd())
     ctx_state.set(state)
     inventory: Inventory = make_inventory(inventory_file, cwd=state.cwd)
-    hosts = [host for host in inventory if not limit or _chosen(host, limit)]
+    hosts = sorted((host for host in inventory if not limit or _chosen(host, limit)), key=lambda host: host.name)
     if not hosts:
         raise CorralError("no host to look at", "Check --limit and the inventory")
     state.init(inventory, Config(), initial_limit=hosts)

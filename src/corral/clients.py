@@ -55,6 +55,6 @@ def connect(inventory_name: str, clients: Mapping[str, Mapping[str, Any]], name:
 
 
 def _hosts(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
-    inventory = Inventory(([(name, dict(data)) for name, data in clients.items()], {}))
+    inventory = Inventory(([(f"@corral/{name}", dict(data)) for name, data in clients.items()], {}))
     State(inventory, Config())
     return {host.name: host for host in inventory}

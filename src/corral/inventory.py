@@ -122,17 +122,22 @@ def to_pyinfra(inventory: Inventory) -> dict[str, Group]:
     no listing. A host that is invalid is there too, and fails at once with its message.
     """
     shared = {INVENTORY_KEY: str(inventory.path)}
-    hosts = [(host.name, {**host.own_data, **shared}) for host in inventory.hosts.values()]
+    hosts = [(_ssh(host.name), {**host.own_data, **shared}) for host in inventory.hosts.values()]
     hosts += [(_invalid(name), {PROBLEM_KEY: text, **shared}) for name, text in inventory.invalid.items()]
     groups: dict[str, Group] = {"all": (hosts, dict(inventory.default_data))}
     members: dict[str, list[str]] = {}
     for host in inventory.hosts.values():
         for group in host.groups:
-            members.setdefault(group, []).append(host.name)
+            members.setdefault(group, []).append(_ssh(host.name))
     for name, names in inventory.invalid_groups.items():
         for group in names:
             members.setdefault(group, []).append(_invalid(name))
     return {**members, **groups}
+
+
+def _ssh(name: str) -> str:
+    """As pyinfra names a host of corral.connectors.ssh."""
+    return f"@corral/{name}"
 
 
 def _invalid(name: str) -> str:

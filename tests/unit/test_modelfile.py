@@ -86,6 +86,7 @@ def test_a_hash_starts_a_comment_only_at_the_start_of_a_line() -> None:
 def test_quotes_close_only_at_the_end_of_a_line() -> None:
     assert parse('FROM x\nSYSTEM """a """ b\nc"""\n').system == 'a """ b\nc'
     assert parse('FROM x\nSYSTEM "a" b\nc"\n').system == 'a" b\nc'
+    assert parse('FROM x\nSYSTEM "\na"\n').system == "\na"
 
 
 def test_characters_that_ollama_drops_are_dropped() -> None:

@@ -69,13 +69,20 @@ def test_a_child_inherits_adds_licences_replaces_stop_and_messages_and_merges_pa
 def test_texts_that_show_quotes_badly_are_read_exactly() -> None:
     modelfile = Modelfile(
         "plain",
-        template='{{ .Prompt }}" "',
+        template='"hi" {{ .Prompt }}',
         system=' "x" y ',
         renderer="gemma4",
         parser="gemma4",
         requires="v0.14.0",
     )
     assert seen("odd") == effective(seen("plain"), modelfile)
+
+
+def test_a_template_that_starts_with_a_quote_is_read_exactly_without_a_system_prompt() -> None:
+    answer = recorded("odd")
+    answer["modelfile"] = str(answer["modelfile"]).replace('SYSTEM """ "x" y """\n', "")
+    del answer["system"]
+    assert Meaning.of_show(answer) == replace(seen("odd"), system="")
 
 
 def test_the_models_own_template_is_compared_even_where_the_server_uses_another() -> None:
@@ -135,6 +142,7 @@ def changed(**parameters: Value) -> Meaning:
     [
         (changed(num_ctx=4096), ["num_ctx is 4096, wanted 16384"]),
         (changed(temperature=0.7, use_mmap=True), ["temperature is 0.7, wanted 0.6", "use_mmap is true, wanted false"]),
+        (changed(use_mmap=0), ["use_mmap is 0, wanted false"]),
         (changed(num_batch=64), ["num_batch is 64, wanted not set"]),
         (changed(mirostat="x"), ["mirostat is 'x', wanted not set"]),
         (replace(seen("derived"), weights=R1_DIGEST), ["the weights are e116bd8f6939, wanted 8f50744aed81"]),

@@ -62,15 +62,15 @@ def missing(state: FirewallState, scope: Scope, port: int) -> list[str]:
     """What keeps the scope from reaching the port, now or after a reboot: a sentence for each."""
     found = []
     if refused := _refused(state, scope, port):
-        found.append(f"{_names(state)} refuses TCP {port} from {refused}")
+        found.append(f"{_names(state)} refuses TCP {port} from {refused}.")
     for rule in ufw.standing_against(state.ufw, scope, port) if state.ufw.active else ():
-        found.append(f"ufw has somebody's rule: {rule.action} TCP {port} from {rule.source}; corral leaves it alone")
+        found.append(f"ufw has somebody's rule, {rule.action} TCP {port} from {rule.source}; corral leaves it.")
     if state.ufw.active and (sources := ufw.not_kept(state.ufw, scope, port)):
-        found.append(f"ufw's file has no rule that allows TCP {port} from {', '.join(sources)}")
+        found.append(f"ufw's file has no rule that allows TCP {port} from {', '.join(sources)}.")
     if state.firewalld.active and (zones := firewalld.not_kept(state.firewalld, scope, port)):
-        found.append(f"firewalld's permanent zone {', '.join(zones)} has no rule that allows TCP {port} from {scope}")
-    if state.nftables.active and nftables.not_kept(state.nftables):
-        found.append(f"nftables would not load a rule for TCP {port} at boot")
+        found.append(f"firewalld's permanent zone {', '.join(zones)} has no rule that allows TCP {port} from {scope}.")
+    if state.nftables.active and nftables.not_kept(state.nftables, scope, port):
+        found.append(f"nftables would not load the rule that allows TCP {port} from {scope} at boot.")
     return found
 
 

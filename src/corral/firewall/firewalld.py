@@ -5,9 +5,9 @@ reload throws away whatever others have set at run time. Rich rules have no comm
 one thing that tells ours from theirs everywhere (zone file, D-Bus, `firewall-cmd --list-all`). This one is
 also behind everything that others allow or deny, so whoever denies something keeps denying it.
 
-At run time rules go through `firewall-cmd`. For the permanent side the zone's file is edited as text,
-since `firewall-cmd --permanent` rewrites the whole file and leaves a copy behind when a rule goes:
-what corral adds can be taken out again to the byte. firewalld notices the new file by itself.
+firewalld is told over D-Bus, as firewall-cmd tells it, what runs and what is permanent. For the latter it
+rewrites the zone's whole file, and leaves one behind when the rule goes. So the file is then written anew
+as it was with a block of ours in it, which can be taken out again to the byte.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OwnRule:
     source: Network | None
 
     def rich(self) -> str:
-        """As firewall-cmd reads and prints it."""
+        """As firewalld reads and prints it."""
         source = ""
         if self.source is not None:
             source = f' family="ipv{self.source.version}" source address="{show(self.source)}"'
@@ -131,26 +131,32 @@ def changes(state: FirewalldState, scope: Scope | None, port: int) -> list[Chang
     added: dict[str, set[OwnRule]] = {}
     removed: dict[str, set[OwnRule]] = {}
     files: list[tuple[str, str, str]] = []
-    at_run_time: list[str] = []
+    remove: list[str] = []
+    add: list[str] = []
+    forget: list[str] = []
+    keep: list[str] = []
     for zone in state.zones:
         wanted = _wanted(scope, port) if scope and state.active and zone.takes_ours else set()
         kept, loaded = kept_rules(zone), _loaded_rules(zone)
         if wanted - kept or wanted - set(loaded):
-            added[zone.name] = (wanted - kept) | (wanted - set(loaded) if state.active else set())
+            added[zone.name] = (wanted - kept) | (wanted - set(loaded))
         if gone := (kept - wanted) | (set(loaded) - wanted):
             removed[zone.name] = gone
-        for rule in _ordered(set(loaded) - wanted):
-            at_run_time.append(f"--zone={zone.name} --remove-rich-rule={loaded[rule]}")
-        if state.active:
-            for rule in _ordered(wanted - set(loaded)):
-                at_run_time.append(f"--zone={zone.name} --add-rich-rule={rule.rich()}")
+        remove += [f"{zone.name} {loaded[rule]}" for rule in _ordered(set(loaded) - wanted)]
+        add += [f"{zone.name} {rule.rich()}" for rule in _ordered(wanted - set(loaded))]
         if kept != wanted:
+            if state.active:
+                forget += [f"{zone.name} {rule.rich()}" for rule in _ordered(kept - wanted)]
+                keep += [f"{zone.name} {rule.rich()}" for rule in _ordered(wanted - kept)]
             text = _edited(zone, wanted)
             files.append((_ZONE_FILE.format(zone.name), _digest(zone.file), text))
-    if not files and not at_run_time:
+    if not files and not remove and not add:
         return []
     variables = {
-        "AT_RUN_TIME": at_run_time,
+        "REMOVE": remove,
+        "ADD": add,
+        "FORGET": forget,
+        "KEEP": keep,
         "FILES": [path for path, _, _ in files],
         "SEEN": [digest for _, digest, _ in files],
         "TEXTS": [text for _, _, text in files],

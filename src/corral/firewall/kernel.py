@@ -120,7 +120,7 @@ class Accepted:
 class Opening:
     """Sources that reach a port through every filter, and why.
 
-    rule: None where nothing stops them. why: a sentence without a full stop.
+    rule: None where nothing stops them. why: a sentence.
     """
 
     sources: Addresses
@@ -153,14 +153,14 @@ def openings(hooks: Sequence[Hook], port: int, remote: Addresses) -> list[Openin
         if effective:
             named |= effective
             origin = each.sources if remote <= each.sources else effective
-            why = f"{each.place} lets TCP {port} in from {origin}: {each.rule.text}"
+            why = f"{each.place} lets TCP {port} in from {origin}: {each.rule.text}."
             found.append(Opening(effective, each.rule, why))
     rest = through - named
     if rest:
         names = [hook.name for hook in hooks if hook.sees & rest]
         because = f"{' and '.join(names)} accepts what no rule refuses" if names else "nothing filters it"
         shown = "anywhere" if remote <= rest else str(rest)
-        found.append(Opening(rest, None, f"TCP {port} is open to {shown}: {because}"))
+        found.append(Opening(rest, None, f"TCP {port} is open to {shown}: {because}."))
     return found
 
 

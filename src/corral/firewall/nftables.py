@@ -121,9 +121,10 @@ def changes(state: NftablesState, scope: Scope | None, port: int) -> list[Change
     return [_change(state, "", summary)]
 
 
-def not_kept(state: NftablesState) -> bool:
+def not_kept(state: NftablesState, scope: Scope, port: int) -> bool:
     """Would rules of ours be missing after a reboot?"""
-    return not (state.enabled and state.included and state.own_file)
+    text = _own_file(list(_refusing(state)), scope, port)
+    return not (state.enabled and state.included and state.own_file == text)
 
 
 def _change(state: NftablesState, text: str, summary: str) -> Change:

@@ -42,7 +42,7 @@ if [[ -n $OWN_TEXT ]]; then
   printf %s "$OWN_TEXT" >"$work/own"
   # What the next boot would load, with our rules in: refused here rather than there.
   if ! answer=$(cd / && cat -- "$work/bare" <(echo) "$work/own" | nft -c -f - 2>&1); then
-    fail firewall "nft would not load $CONF with the rules for Ollama: $answer"
+    fail firewall "nft would not load $CONF with the rules for Ollama | Make nft -c -f $CONF pass"$'\n'"$answer"
   fi
   write_file "$OWN_FILE" 644 <"$work/own"
   with_line >"$work/conf"
@@ -53,7 +53,7 @@ elif [[ -e $conf ]]; then
 fi
 
 if [[ -s $work/live ]] && ! answer=$(nft -f "$work/live" 2>&1); then
-  fail firewall "nft would not load the rules for Ollama: $answer"
+  fail firewall "nft would not load the rules for Ollama | See nft list ruleset"$'\n'"$answer"
 fi
 
 if [[ -z $OWN_TEXT ]]; then

@@ -9,7 +9,7 @@ ufw_rule() { # ufw_rule SOURCE PORT [delete]
   # chains are empty for a moment, and a ufw killed then would leave the host without those for ssh.
   local answer
   if ! answer=$(setsid --wait ufw "${words[@]}" 2>&1); then
-    case $answer in *'non-existent'*) ;; *) fail firewall "ufw ${words[*]}: $answer" ;; esac
+    case $answer in *'non-existent'*) ;; *) fail firewall "ufw refuses: ${words[*]} | See ufw status verbose"$'\n'"$answer" ;; esac
   fi
 }
 
