@@ -30,6 +30,14 @@ def preflight(run: HostRun) -> list[str]:
                 "Ollama asks nobody who they are"
             )
     models.check(run)
+    if "OLLAMA_GO_TEMPLATE" not in environment.variables:
+        # server/images.go of 0.34.4, where a model's template is chosen.
+        warnings += [
+            f"models: {spec.name}: template: Ollama may prefer the one inside the GGUF file; "
+            "set OLLAMA_GO_TEMPLATE: true in environment to have yours used"
+            for spec in settings.models
+            if spec.template is not None
+        ]
     return warnings
 
 

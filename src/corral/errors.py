@@ -18,10 +18,11 @@ class CorralError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [self.problem.rstrip(".") + "."]
-        if self.remedy:
-            parts.append(self.remedy.rstrip(".") + ".")
-        text = " ".join(parts)
+        text = " ".join(_ended(part) for part in (self.problem, self.remedy) if part)
         if self.detail:
             text += "\n" + "\n".join(f"    {line}" for line in self.detail.splitlines())
         return text
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."

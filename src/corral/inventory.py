@@ -109,8 +109,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Inventory:
     """Read and check an inventory.
 
     environ: what {env: NAME} is looked up in. Raises CorralError for what concerns more than one host:
-    a file that is missing or no YAML, an unknown top-level key, bad defaults, a bad client, a machine that
-    is declared twice.
+    a file that is missing or no YAML, an unknown top-level key, bad defaults, a bad client.
     """
     return _Loading(path, environ).inventory()
 
@@ -250,7 +249,9 @@ class _Loading:
                 invalid[name] = self._text(error.found)
                 invalid_groups[name] = _named_groups(value)
         self._refuse_unused_groups(declared)
-        self._refuse_same_machine(hosts)
+        for name, problem in self._same_machines(hosts):
+            invalid[name] = self._text([problem])
+            invalid_groups[name] = hosts.pop(name).groups
         try:
             clients = {name: self._client(name, value) for name, value in clients_declared.items()}
         except _Invalid as error:
@@ -270,8 +271,8 @@ class _Loading:
             if key not in _TOP_LEVEL:
                 raise self._error([Problem((key,), *unknown_key(key, _TOP_LEVEL))])
         for duplicate in self._document.duplicates:
-            # One inside a single host is that host's own affair.
-            if len(duplicate.path) < 3 or duplicate.path[0] != "hosts":
+            # A host that is here twice, or a key inside one, is that host's own affair.
+            if len(duplicate.path) < 2 or duplicate.path[0] != "hosts":
                 raise self._error([_twice(duplicate)])
         return value
 
@@ -322,22 +323,20 @@ class _Loading:
                 except _Invalid as error:
                     raise self._error(error.found) from None
 
-    def _refuse_same_machine(self, hosts: Mapping[str, Host]) -> None:
-        seen: dict[tuple[str, int], Host] = {}
+    def _same_machines(self, hosts: Mapping[str, Host]) -> list[tuple[str, Problem]]:
+        """Hosts that are one machine under several names: which of the declarations counts, nobody can tell."""
+        machines: dict[tuple[str, int], list[Host]] = {}
         for host in hosts.values():
             address = (host.connection.address or host.name).lower()
-            port = host.connection.ssh_port or 22
-            first = seen.setdefault((address, port), host)
-            if first is not host:
-                raise self._error(
-                    [
-                        Problem(
-                            ("hosts", host.name),
-                            f"is the same machine as {first.name} on line {first.line}: {address}, ssh port {port}",
-                            "Declare it once, or correct the address",
-                        )
-                    ]
-                )
+            machines.setdefault((address, host.connection.ssh_port or 22), []).append(host)
+        found = []
+        for (address, port), same in machines.items():
+            for host in same if len(same) > 1 else ():
+                others = " and ".join(f"{other.name} on line {other.line}" for other in same if other is not host)
+                problem = f"is the same machine as {others}: {address}, ssh port {port}"
+                remedy = "Declare it once, or correct the address"
+                found.append((host.name, Problem(("hosts", host.name), problem, remedy)))
+        return found
 
     # --- one host --------------------------------------------------------------------------------
 

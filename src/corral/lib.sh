@@ -3,6 +3,8 @@
 
 # Root's PATH may lack sbin after sudo or in a bare ssh session.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# A hardened root's may keep the service out of what is made for it.
+umask 022
 
 # The connection is on standard input and sends a line every few seconds. When it ends, or stays silent
 # for a minute, whatever this script has started ends too: a run that was cut off leaves nothing running.
@@ -16,6 +18,8 @@ exec 3<&0 </dev/null
 ) >/dev/null 2>&1 &
 watchdog=$!
 trap 'kill -KILL $watchdog 2>/dev/null || true' EXIT
+# Told to end, wait for what runs: as long as something does not end by itself, the watchdog is needed.
+trap 'exit 143' TERM
 
 # emit NAME: prints standard input as one line "NAME BASE64", the way all scripts answer.
 emit() { printf '%s %s\n' "$1" "$(base64 -w0)"; }

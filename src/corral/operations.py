@@ -18,11 +18,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pyinfra
-from pyinfra import context, logger
+from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
 
 from corral import checks, verification
 from corral.changes import Change
@@ -45,7 +46,7 @@ def _step(plan: Plan) -> Callable[..., Any]:
     """Turn a function from a host to its changes into an operation."""
 
     def carry_out() -> Generator[FunctionCommand, None, None]:
-        state, host = context.state, context.host
+        state, host = ctx_state.get(), ctx_host.get()
         if host in state.failed_hosts:  # an earlier step refused it while changes were looked for
             return
         run = HostRun.of(host)
@@ -109,7 +110,7 @@ def _show(host: Host, error: Exception) -> None:
 @_step
 def preflight(run: HostRun) -> Sequence[Change]:
     """Refuse a host on which the deploy could not end well, before anything is changed there."""
-    if context.state.is_executing:
+    if run.host.state.is_executing:
         run.lock()
     for warning in checks.preflight(run):
         run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
@@ -144,7 +145,7 @@ def models(run: HostRun) -> Sequence[Change]:
 @operation()
 def verify() -> Generator[FunctionCommand, None, None]:
     """Ask the running server, from the clients' side, whether everything is as declared. Changes nothing."""
-    state, host = context.state, context.host
+    state, host = ctx_state.get(), ctx_host.get()
     if host in state.failed_hosts:
         return
     if not state.is_executing:
@@ -158,8 +159,10 @@ def verify() -> Generator[FunctionCommand, None, None]:
         return
     for check in verdict.checks:
         if check.ok:
-            host.log_styled(f"verified: {check.found}", fg="green")
+            host.noop(f"verified: {check.found}")
         else:
             host.log_styled(f"{check.found} {check.remedy}".rstrip(), fg="red", log_func=logger.error)
-    if not verdict.ok:
+    if verdict.ok:
+        host.log_styled(f"verified: {verdict.sentence}", fg="green")
+    else:
         yield FunctionCommand(_fail, (), {})

@@ -12,6 +12,7 @@ is pulled, leaves no half-finished work going on behind the next run's back.
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
 import select
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
 HEARTBEAT_S = 10.0
+#: How long what was sent may stay unacknowledged before the connection counts as broken; lib.sh waits as long.
+SILENCE_MS = 60_000
 CHUNK = 1 << 16
 #: Reads lines until the one that says how long the script is (a password that sudo did not ask for
 #: comes before it), then the script, and runs it with the rest of standard input still attached.
@@ -39,9 +42,14 @@ BOOTSTRAP = (
     """bash -c 'while IFS= read -r n; do case $n in "@corral "*) break ;; esac; done; """
     """LC_ALL=C IFS= read -r -N "${n#@corral }" s; echo @ready; eval "$s"'"""
 )
-SUDO = "sudo -k -S -p '' -- "
+SUDO_WITH_PASSWORD = "sudo -k -S -p '' -- "
+#: Without a password it must not ask: it would take the script for one, and count the attempts.
+SUDO_WITHOUT = "sudo -k -n -- "
 #: A byte stream to ADDRESS:PORT over a command's standard input and output, where forwarding is refused.
 RELAY = """bash -c 'exec 3<>"/dev/tcp/{address}/{port}" || exit 7; cat <&3 & cat >&3; kill $!'"""
+
+# It reports every refused connection by itself; here that is an answer, and often the right one.
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 
 class Channel(Protocol):
@@ -82,6 +90,13 @@ class Sudo:
     wanted: bool = False
     password: str = ""
 
+    @property
+    def command(self) -> str:
+        """What goes in front of the command that is to run as root."""
+        if not self.wanted:
+            return ""
+        return SUDO_WITH_PASSWORD if self.password else SUDO_WITHOUT
+
     def __repr__(self) -> str:
         return f"Sudo(wanted={self.wanted}, password={'***' if self.password else ''!r})"
 
@@ -113,8 +128,7 @@ class Remote:
     def start(self, script: Script) -> Running:
         """Start a script as root; iterating over the result waits for what it emits."""
         text = script.text().encode()
-        command = (SUDO if self._sudo.wanted else "") + BOOTSTRAP
-        channel = self._link.open(command)
+        channel = self._link.open(self._sudo.command + BOOTSTRAP)
         password = f"{self._sudo.password}\n".encode() if self._sudo.wanted and self._sudo.password else b""
         channel.send(password + f"@corral {len(text)}\n".encode() + text)
         return Running(channel, script.path, self._sudo)
@@ -243,6 +257,9 @@ class SshLink:
         # paramiko leaves Nagle's algorithm on, which costs 40 ms a command; a jump host's channel has no such option.
         if isinstance(transport.sock, socket.socket):
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Else a pulled cable or a lost host is noticed only after a quarter of an hour. macOS lacks the option.
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
         transport.set_keepalive(15)
         self._transport = transport
 
@@ -356,8 +373,10 @@ class LocalChannel:
 
     def send(self, data: bytes) -> None:
         assert self._process.stdin
+        left = memoryview(data)
         with suppress(OSError):
-            self._process.stdin.write(data)
+            while left:  # under gevent a pipe takes what fits in it and no more
+                left = left[self._process.stdin.write(left) or 0 :]
 
     def receive(self, wait_s: float) -> tuple[bytes, bytes] | None:
         if not self._open:

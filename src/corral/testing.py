@@ -75,7 +75,7 @@ class Backend(BaseBackend):  # type: ignore[misc]
         return "utf-8"
 
 
-def testinfra_host(name: str, remote: Remote) -> Any:
+def as_testinfra(name: str, remote: Remote) -> Any:
     """testinfra's view of a host; its modules (service, file, ...) are found at run time, hence Any."""
     backend = Backend(name, remote)
     host = testinfra.host.Host(backend)
@@ -183,13 +183,11 @@ class Machine:
         try:
             self._pyinfra.connect(show_errors=False, raise_exceptions=True)
         except ConnectError as error:
-            raise CorralError(
-                f"it can't be reached: {error}", "Is it on, and do address, ssh_user and ssh_key fit?"
-            ) from error
+            raise CorralError(str(error)) from error
         self.run = HostRun(self._pyinfra)
         if not self.run.state.root:
             raise CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
-        self.host = testinfra_host(self.name, self.run.remote)
+        self.host = as_testinfra(self.name, self.run.remote)
 
     def close(self) -> None:
         if self._pyinfra.connected:

@@ -6,10 +6,11 @@ loaded and used. One list of checks serves the deploys, `corral status` and test
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import gevent
 import httpx
@@ -61,6 +62,11 @@ class Loaded:
         share = round(100 * self.on_gpu / self.size) if self.size else 0
         return f"{100 - share}%/{share}% CPU/GPU" if share else "100% CPU"
 
+    @property
+    def sentence(self) -> str:
+        """The model, where and how it ran, for people."""
+        return f"{self.name} runs {self.where} with a context of {self.context} at {self.tokens_per_s:.1f} tokens/s"
+
 
 @dataclass
 class Verdict:
@@ -69,6 +75,8 @@ class Verdict:
     checks: list[Check] = field(default_factory=list)
     loaded: list[Loaded] = field(default_factory=list)
     version: str = ""
+    reached_from: tuple[str, ...] = ()
+    refused_to: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -78,17 +86,29 @@ class Verdict:
     def failures(self) -> list[Check]:
         return [check for check in self.checks if not check.ok]
 
+    @property
+    def sentence(self) -> str:
+        """What was found on a host on which everything is as it should be."""
+        parts = [f"Ollama {self.version}, as seen from {' and '.join(self.reached_from)}"]
+        parts += [loaded.sentence for loaded in self.loaded]
+        parts += [f"refused to {name}" for name in self.refused_to]
+        return "; ".join(parts)
+
 
 def verify(run: HostRun) -> Verdict:
     """Check one host. What is wrong with it is in the verdict; CorralError is raised only for what keeps
     verification itself from working (a client that is off)."""
     verdict = Verdict()
     verdict.checks += check_service(run)
+    verdict.checks += check_gpus(run)
     verdict.checks += check_firewall(run)
     if run.loopback:
         _use(run, Vantage(f"{run.name} itself", run.remote), run.service.own_address, verdict)
+        verdict.reached_from = ("the host itself",)
         return verdict
     reached, refused = vantages(run)
+    verdict.reached_from = tuple(vantage.name for vantage in reached)
+    verdict.refused_to = tuple(vantage.name for vantage in refused)
     refusals = [gevent.spawn(check_refused, run, vantage) for vantage in refused]
     _use(run, reached[0], run.address, verdict)
     verdict.checks += [check_greeting(run, vantage) for vantage in reached[1:]]
@@ -152,6 +172,25 @@ def check_service(run: HostRun) -> list[Check]:
             + ", which is not what is declared.",
             blame.strip(),
         ),
+    ]
+
+
+def check_gpus(run: HostRun) -> list[Check]:
+    """Every GPU that is declared is there: NVIDIA's by name, of others only the maker shows."""
+    state = run.state
+    if not run.settings.gpus:
+        return []
+    lost = Counter(run.settings.gpus) - Counter(gpu.name for gpu in state.gpus)
+    if "AMD" in state.gpu_vendors:
+        lost = Counter({name: count for name, count in lost.items() if not re.search("AMD|Radeon", name)})
+    seen = ", ".join(gpu.name for gpu in state.gpus) or state.gpu_error or "none"
+    return [
+        Check(
+            "gpus",
+            not lost,
+            f"the GPUs found are {seen}" + (f"; missing: {', '.join(lost.elements())}." if lost else "."),
+            "See to the card and its driver, or correct gpus in the inventory.",
+        )
     ]
 
 
@@ -305,12 +344,12 @@ def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
     """The sentence about a model that should be on the GPU and is not, with the reason as far as it shows."""
     run.changed()
     state = run.state
-    found = f"{loaded.name} runs {loaded.where}, and this host is declared to run it on its GPU"
+    found = f"{loaded.name} runs {loaded.where}, and this host shall run it wholly on its GPU"
     foreign = [p for p in state.gpu_processes if "ollama" not in p.name and "llama" not in p.name]
     if state.gpu_error:
         why, remedy = f"nvidia-smi says: {state.gpu_error}", "Repair the driver"
     elif not state.gpus and not state.gpu_vendors:
-        why, remedy = "the host shows no GPU", "Is the card seated and its driver installed?"
+        why, remedy = "the host shows no GPU", "See to the card and its driver"
     elif foreign and state.gpus:
         taken = ", ".join(f"{p.name} (pid {p.pid}) holds {p.used_mib or '?'} MiB" for p in foreign)
         why = f"other programs hold the memory of {state.gpus[0].name} ({state.gpus[0].total_mib} MiB): {taken}"
@@ -324,22 +363,3 @@ def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
     evidence = run.remote.run(Script("service/gpu_journal.sh", {"SERVICE": layout.SERVICE})).get("journal", "")
     lines = "".join(f"\n    {line}" for line in evidence.splitlines()[-4:])
     return Check("gpu", False, f"{found}: {why}.", f"{remedy}, or declare require_gpu: false.{lines}")
-
-
-def summary(checks: Sequence[Check]) -> str:
-    """One cell of a table: ok, or the first thing that is wrong."""
-    failed = [check for check in checks if not check.ok]
-    return "ok" if not failed else failed[0].found
-
-
-def as_row(verdict: Verdict) -> dict[str, Any]:
-    """The verdict's facts by column, for tables and JSON."""
-    return {
-        "version": verdict.version,
-        "models": [loaded.name for loaded in verdict.loaded],
-        "context": [loaded.context for loaded in verdict.loaded],
-        "where": [loaded.where for loaded in verdict.loaded],
-        "tokens_per_s": [round(loaded.tokens_per_s, 1) for loaded in verdict.loaded],
-        "ok": verdict.ok,
-        "verdict": summary(verdict.checks),
-    }

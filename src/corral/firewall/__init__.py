@@ -13,7 +13,7 @@ from corral.changes import Change
 from corral.errors import CorralError
 from corral.firewall import firewalld, nftables, ufw
 from corral.firewall.addresses import IPV4, Addresses
-from corral.firewall.kernel import Opening, openings
+from corral.firewall.kernel import Opening, openings, union
 from corral.firewall.scope import Scope
 from corral.firewall.state import FirewallState, Kind, parse
 
@@ -77,7 +77,8 @@ def missing(state: FirewallState, scope: Scope, port: int) -> list[str]:
 def warnings(state: FirewallState) -> list[str]:
     """What a person should know about the firewall itself: none, or one that a reboot changes."""
     found = []
-    if not state.kinds:
+    found += [f"corral can't tell what filters this host ({program})" for program in state.unreadable]
+    if not state.kinds and not state.unreadable:
         found.append("no firewall refuses anything on this host: whoever can send it packets reaches Ollama")
     if state.ufw.active and not state.ufw.enabled:
         found.append("ufw is active but not enabled at boot: run ufw enable and systemctl enable ufw")
@@ -93,17 +94,21 @@ def warnings(state: FirewallState) -> list[str]:
 
 
 def _openings(state: FirewallState, port: int) -> list[Opening]:
-    return openings(state.hooks, port, state.remote)
+    return openings(state.hooks, port, state.routes)
 
 
 def _refused(state: FirewallState, scope: Scope, port: int) -> Addresses:
-    """What of the scope is let in by no rule. IPv6 is no loss where ufw is told to leave it out."""
-    wanted = scope.addresses & state.remote
-    if state.ufw.active and not state.ufw.ipv6:
-        wanted &= IPV4
+    """The networks of the scope that are refused for the most part.
+
+    A ban on a few addresses, or on the guests' corner of 10.0.0.0/8, is not ours to complain about. Nor is
+    IPv6 where the host has no such addresses, or ufw is told to leave it out.
+    """
+    let_in = Addresses()
     for opening in _openings(state, port):
-        wanted -= opening.sources
-    return wanted
+        let_in |= opening.sources
+    possible = state.routes.remote & IPV4 if state.ufw.active and not state.ufw.ipv6 else state.routes.remote
+    networks = [Addresses.of([network]) & possible for network in scope.networks]
+    return union(network - let_in for network in networks if (network & let_in).size * 2 < network.size)
 
 
 def _names(state: FirewallState) -> str:

@@ -58,6 +58,11 @@ class Addresses:
     def __bool__(self) -> bool:
         return bool(self.spans)
 
+    @property
+    def size(self) -> int:
+        """How many addresses there are."""
+        return sum(high - low + 1 for low, high in self.spans)
+
     def __or__(self, other: Addresses) -> Addresses:
         return self._merged((*self.spans, *other.spans))
 

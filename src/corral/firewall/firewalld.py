@@ -254,12 +254,16 @@ def _addresses(rules: Iterable[OwnRule]) -> Addresses:
 
 
 def _summary(added: Mapping[str, set[OwnRule]], removed: Mapping[str, set[OwnRule]]) -> str:
-    parts = [
-        f"{words} TCP {port} from {_addresses(rule for rule in rules if rule.port == port)} in zone {zone}"
-        for words, by_zone in (("allow", added), ("no longer allow", removed))
-        for zone, rules in by_zone.items()
-        for port in sorted({rule.port for rule in rules})
-    ]
+    parts = []
+    for words, by_zone in (("allow", added), ("no longer allow", removed)):
+        zones_of: dict[frozenset[OwnRule], list[str]] = {}
+        for zone, rules in by_zone.items():
+            zones_of.setdefault(frozenset(rules), []).append(zone)
+        for same, zones in zones_of.items():
+            where = f"zone{'s' if len(zones) > 1 else ''} {' and '.join(zones)}"
+            for port in sorted({rule.port for rule in same}):
+                whom = _addresses(rule for rule in same if rule.port == port)
+                parts.append(f"{words} TCP {port} from {whom} in {where}")
     return f"{', '.join(parts)} of firewalld"
 
 

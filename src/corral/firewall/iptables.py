@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from corral.firewall.addresses import IPV4, IPV6, Addresses
-from corral.firewall.kernel import Hook, PortRange, Rule, Verdict
-from corral.firewall.routes import Routes
+from corral.firewall.kernel import Hook, InterfaceMatch, PortRange, Rule, Verdict
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,17 @@ class Filter:
         )
 
 
-def parse(text: str, version: int, routes: Routes) -> list[Filter]:
+def chains(text: str, version: int) -> dict[str, tuple[Rule, ...]]:
+    """The rules of all chains in text such as iptables-restore reads, whatever their table."""
+    found: dict[str, tuple[Rule, ...]] = {}
+    for line in text.splitlines():
+        if line.startswith("-A "):
+            name = line.split()[1]
+            found[name] = (*found.get(name, ()), *_rule(line, version))
+    return found
+
+
+def parse(text: str, version: int) -> list[Filter]:
     """The filter tables in the output of iptables-save, which is one for each backend in use.
 
     version: 4 for iptables-save, 6 for ip6tables-save.
@@ -55,7 +64,7 @@ def parse(text: str, version: int, routes: Routes) -> list[Filter]:
                 policy_accepts = policy == "ACCEPT"
         elif line.startswith("-A "):
             chain = line.split()[1]
-            rules.setdefault(chain, []).extend(_rule(line, version, routes))
+            rules.setdefault(chain, []).extend(_rule(line, version))
         elif line == "COMMIT" and table == "filter" and "INPUT" in rules:
             chains = {name: tuple(each) for name, each in rules.items()}
             found.append(Filter(version, policy_accepts, chains))
@@ -72,6 +81,7 @@ class _Conditions:
 
     sources: Addresses
     ports: tuple[PortRange, ...] | None = None
+    interfaces: list[InterfaceMatch] = field(default_factory=list)
     certain: bool = True
     possible: bool = True
     verdict: Verdict | None = None
@@ -79,10 +89,10 @@ class _Conditions:
     comment: str = ""
 
 
-def _rule(line: str, version: int, routes: Routes) -> Iterator[Rule]:
+def _rule(line: str, version: int) -> Iterator[Rule]:
     conditions = _Conditions(IPV4 if version == 4 else IPV6)
     for option, values, negated in _options(shlex.split(line)[2:]):
-        _apply(conditions, option, values, negated, routes)
+        _apply(conditions, option, values, negated)
     if conditions.verdict is None or not conditions.possible or not conditions.sources:
         return
     yield Rule(
@@ -90,6 +100,7 @@ def _rule(line: str, version: int, routes: Routes) -> Iterator[Rule]:
         text=line,
         sources=conditions.sources,
         ports=conditions.ports,
+        interfaces=tuple(conditions.interfaces),
         certain=conditions.certain,
         target=conditions.target,
         comment=conditions.comment,
@@ -127,7 +138,7 @@ _VERDICTS = {
 }
 
 
-def _apply(conditions: _Conditions, option: str, values: list[str], negated: bool, routes: Routes) -> None:
+def _apply(conditions: _Conditions, option: str, values: list[str], negated: bool) -> None:
     value = values[0] if values else ""
     match option:
         case "-s":
@@ -141,12 +152,8 @@ def _apply(conditions: _Conditions, option: str, values: list[str], negated: boo
                 conditions.certain = False
             else:
                 conditions.ports = ranges
-        case "-i" if value == "lo":
-            conditions.possible &= negated
         case "-i":
-            conditions.certain = False
-            if not negated:
-                conditions.sources &= routes.through(value.replace("+", "*"))
+            conditions.interfaces.append(InterfaceMatch((value.replace("+", "*"),), negated))
         case "--ctstate" | "--state":
             conditions.possible &= ("NEW" in value.split(",")) != negated
         case "-d" if ip_network(value).is_multicast and not negated:

@@ -11,10 +11,12 @@ port forwarding are not followed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from fnmatch import fnmatchcase
 
-from corral.firewall.addresses import EVERYWHERE, Addresses
+from corral.firewall.addresses import EVERYWHERE, NEVER_REMOTE, Addresses
+from corral.firewall.routes import Arrival, Routes
 
 PortRange = tuple[int, int]
 
@@ -30,10 +32,23 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
+class InterfaceMatch:
+    """The interface is one of these names or patterns such as "eth*"; or none of them, if negated."""
+
+    patterns: tuple[str, ...]
+    negated: bool = False
+
+    def holds(self, interface: str) -> bool:
+        """Does it hold for packets that come in on an interface?"""
+        return any(fnmatchcase(interface, pattern) for pattern in self.patterns) != self.negated
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule that can decide about a new TCP connection from another machine.
 
     sources: the addresses it matches. ports: the TCP ports it matches, None for all of them.
+    interfaces: what the name of the interface must be, each of them.
     certain: no further condition that is not modelled. target: the chain of a jump or goto.
     text: the rule as its tool prints it. comment: the rule's comment.
     """
@@ -42,13 +57,16 @@ class Rule:
     text: str
     sources: Addresses = EVERYWHERE
     ports: tuple[PortRange, ...] | None = None
+    interfaces: tuple[InterfaceMatch, ...] = ()
     certain: bool = True
     target: str = ""
     comment: str = ""
 
-    def matches_port(self, port: int) -> bool:
-        """Does it match this destination port?"""
-        return self.ports is None or any(low <= port <= high for low, high in self.ports)
+    def matches(self, port: int, interface: str) -> bool:
+        """Does it match this destination port and interface?"""
+        return (self.ports is None or any(low <= port <= high for low, high in self.ports)) and all(
+            each.holds(interface) for each in self.interfaces
+        )
 
 
 @dataclass(frozen=True)
@@ -67,36 +85,45 @@ class Hook:
     chains: Mapping[str, Sequence[Rule]]
     place: Callable[[str], str]
 
-    def accepts(self, port: int) -> tuple[list[Accepted], Addresses]:
+    def accepts(self, port: int, arrival: Arrival) -> tuple[list[Accepted], Addresses]:
         """What rules accept here, and what no rule decides, so that the policy does."""
-        return self._walk(self.entry, self.sees, port)
+        arriving = self.sees & arrival.sources
+        return self._walk(self.entry, arriving, arriving, port, arrival.interface)
 
-    def refuses_by_default(self) -> bool:
-        """Is a connection refused to a port that no rule names?"""
-        accepted, undecided = self.accepts(_NAMED_BY_NOBODY)
-        let_in = _union(each.sources for each in accepted)
+    def refuses_by_default(self, arrivals: Iterable[Arrival]) -> bool:
+        """Is a connection refused to a port that no rule names, on one of the ways in?"""
+        return any(self._refuses(arrival) for arrival in arrivals)
+
+    def refuses_by_rule(self, arrivals: Iterable[Arrival]) -> bool:
+        """Does a rule do that, so that nothing reaches the end of the chain?"""
+        return any(self._refuses(arrival) and not self.accepts(_NAMED_BY_NOBODY, arrival)[1] for arrival in arrivals)
+
+    def _refuses(self, arrival: Arrival) -> bool:
+        accepted, undecided = self.accepts(_NAMED_BY_NOBODY, arrival)
         if undecided:
             return not self.policy_accepts
-        return not self.sees <= let_in
+        return not self.sees & arrival.sources <= union(each.sources for each in accepted)
 
-    def refuses_by_rule(self) -> bool:
-        """Does a rule refuse what none accepts, so that nothing reaches the end of the chain?"""
-        return self.refuses_by_default() and not self.accepts(_NAMED_BY_NOBODY)[1]
+    def _walk(
+        self, chain: str, named: Addresses, arriving: Addresses, port: int, interface: str
+    ) -> tuple[list[Accepted], Addresses]:
+        """What rules of a chain accept, and what leaves it undecided.
 
-    def _walk(self, chain: str, arriving: Addresses, port: int) -> tuple[list[Accepted], Addresses]:
+        named: what the rules that jump here match. arriving: what of it no rule before has decided.
+        """
         accepted: list[Accepted] = []
         returned = Addresses()
         for rule in self.chains.get(chain, ()):
             matched = arriving & rule.sources
-            if not matched or not rule.matches_port(port):
+            if not matched or not rule.matches(port, interface):
                 continue
             left = Addresses()
             if rule.verdict is Verdict.ACCEPT:
-                accepted.append(Accepted(rule, self.place(chain), matched))
+                accepted.append(Accepted(rule, self.place(chain), named & rule.sources, matched))
             elif rule.verdict is Verdict.RETURN:
                 returned |= matched
             elif rule.verdict in (Verdict.JUMP, Verdict.GOTO):
-                inside, undecided = self._walk(rule.target, matched, port)
+                inside, undecided = self._walk(rule.target, named & rule.sources, matched, port, interface)
                 accepted += inside
                 if rule.verdict is Verdict.JUMP:
                     left = undecided
@@ -109,10 +136,14 @@ class Hook:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Sources that one rule accepts, and where that rule is."""
+    """What one rule accepts, and where that rule is.
+
+    named: the sources that it names. sources: those of them that no rule before has decided.
+    """
 
     rule: Rule
     place: str
+    named: Addresses
     sources: Addresses
 
 
@@ -120,11 +151,10 @@ class Accepted:
 class Opening:
     """Sources that reach a port through every filter, and why.
 
-    rule: None where nothing stops them. why: a sentence.
+    why: a sentence.
     """
 
     sources: Addresses
-    rule: Rule | None
     why: str
 
 
@@ -132,39 +162,49 @@ class Opening:
 _NAMED_BY_NOBODY = 0
 
 
-def openings(hooks: Sequence[Hook], port: int, remote: Addresses) -> list[Opening]:
-    """Which sources can open a connection to a port, and which rules let them.
+def openings(hooks: Sequence[Hook], port: int, routes: Routes) -> list[Opening]:
+    """Which sources can open a connection to a port, and which rules let them."""
+    named: dict[tuple[str, Rule], tuple[Addresses, Addresses]] = {}
+    unnamed = Addresses()
+    for arrival in routes.arrivals:
+        explicit, rest = _openings_on(hooks, port, arrival)
+        unnamed |= rest
+        for each in explicit:
+            before = named.get((each.place, each.rule), (Addresses(), Addresses()))
+            named[each.place, each.rule] = (before[0] | each.named, before[1] | each.sources)
+    found = [
+        Opening(sources, f"{place} lets TCP {port} in from {origin}: {rule.text}.")
+        for (place, rule), (origin, sources) in named.items()
+    ]
+    # What is open because nothing closes it counts as far as other machines are reached. What a rule opens
+    # counts in full: who writes a rule for the internet means it, connected or not.
+    if unnamed := unnamed & routes.remote:
+        names = [hook.name for hook in hooks if hook.sees & unnamed]
+        verb = "accepts" if len(names) == 1 else "accept"
+        because = f"{' and '.join(names)} {verb} what no rule refuses" if names else "nothing filters it"
+        shown = "anywhere" if routes.remote <= unnamed else str(unnamed)
+        found.append(Opening(unnamed, f"TCP {port} is open to {shown}: {because}."))
+    return found
 
-    remote: the addresses that packets from other machines can come from.
-    """
-    through = remote
+
+def _openings_on(hooks: Sequence[Hook], port: int, arrival: Arrival) -> tuple[list[Accepted], Addresses]:
+    """What gets through all hooks on one way in: by rules, and the rest."""
+    through = arrival.sources - NEVER_REMOTE
     explicit: list[Accepted] = []
     for hook in hooks:
-        accepted, undecided = hook.accepts(port)
-        let_in = _union(each.sources for each in accepted)
+        accepted, undecided = hook.accepts(port, arrival)
+        let_in = union(each.sources for each in accepted)
         if hook.policy_accepts:
             let_in |= undecided
         through &= let_in | hook.sees.complement()
         explicit += accepted
-    found: list[Opening] = []
-    named = Addresses()
-    for each in explicit:
-        effective = each.sources & through
-        if effective:
-            named |= effective
-            origin = each.sources if remote <= each.sources else effective
-            why = f"{each.place} lets TCP {port} in from {origin}: {each.rule.text}."
-            found.append(Opening(effective, each.rule, why))
-    rest = through - named
-    if rest:
-        names = [hook.name for hook in hooks if hook.sees & rest]
-        because = f"{' and '.join(names)} accepts what no rule refuses" if names else "nothing filters it"
-        shown = "anywhere" if remote <= rest else str(rest)
-        found.append(Opening(rest, None, f"TCP {port} is open to {shown}: {because}."))
-    return found
+    effective = [replace(each, sources=each.sources & through) for each in explicit]
+    effective = [each for each in effective if each.sources]
+    return effective, through - union(each.sources for each in effective)
 
 
-def _union(sets: Iterable[Addresses]) -> Addresses:
+def union(sets: Iterable[Addresses]) -> Addresses:
+    """All of them together."""
     union = Addresses()
     for each in sets:
         union |= each

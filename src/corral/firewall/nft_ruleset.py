@@ -13,8 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from corral.firewall.addresses import EVERYWHERE, IPV4, IPV6, Addresses
-from corral.firewall.kernel import Hook, PortRange, Rule, Verdict
-from corral.firewall.routes import Routes
+from corral.firewall.kernel import Hook, InterfaceMatch, PortRange, Rule, Verdict
 
 FAMILIES = {"inet": EVERYWHERE, "ip": IPV4, "ip6": IPV6}
 
@@ -50,7 +49,7 @@ class Table:
         return replace(self, chains=kept)
 
 
-def parse(text: str, routes: Routes, sets_known: bool = True) -> tuple[Table, ...]:
+def parse(text: str, sets_known: bool = True) -> tuple[Table, ...]:
     """The tables of families inet, ip and ip6, in the order that nft prints them.
 
     sets_known: False when the listing is terse, so that named sets lack their elements.
@@ -62,7 +61,7 @@ def parse(text: str, routes: Routes, sets_known: bool = True) -> tuple[Table, ..
             if kind == "metainfo" or body.get("family") not in FAMILIES:
                 continue
             key = (body["family"], body["name"] if kind == "table" else body.get("table", ""))
-            builder = tables.setdefault(key, _Builder(*key, routes, sets_known))
+            builder = tables.setdefault(key, _Builder(*key, sets_known))
             builder.add(kind, body)
     return tuple(builder.table() for builder in tables.values())
 
@@ -71,7 +70,6 @@ def parse(text: str, routes: Routes, sets_known: bool = True) -> tuple[Table, ..
 class _Builder:
     family: str
     name: str
-    routes: Routes
     sets_known: bool
     owned: bool = False
     hooks: list[tuple[str, int, bool]] = field(default_factory=list)
@@ -142,52 +140,7 @@ class _Builder:
         values = self._values(right)
         if values is None:
             return _UNKNOWN
-        return self._judge(subject, values, negated)
-
-    def _judge(self, subject: tuple[str, str], values: list[Any], negated: bool) -> _Partial | None:
-        match subject:
-            case ("ip", "saddr") | ("ip6", "saddr"):
-                family = IPV4 if subject[0] == "ip" else IPV6
-                named = _addresses(values)
-                return _Partial(sources=family - named if negated else family & named)
-            case ("tcp", "dport") | ("th", "dport"):
-                named_ports = _ports(values)
-                return _Partial(ports=_other_ports(named_ports) if negated else named_ports)
-            case ("meta", "l4proto") | ("ip", "protocol") | ("ip6", "nexthdr"):
-                family = {"ip": IPV4, "ip6": IPV6}.get(subject[0], EVERYWHERE)
-                return _Partial(sources=family) if _holds("tcp", 6, values) != negated else None
-            case ("meta", "nfproto") | ("meta", "protocol"):
-                sources = Addresses()
-                for name, family in (("ipv4", IPV4), ("ip", IPV4), ("ipv6", IPV6), ("ip6", IPV6)):
-                    if name in values:
-                        sources |= family
-                return _Partial(sources=sources.complement() if negated else sources)
-            case ("ip", "daddr") | ("ip6", "daddr") if not negated and _addresses(values) <= _MULTICAST:
-                return None
-            case ("meta", "pkttype"):
-                return _Partial() if bool({"host", "unicast"} & set(values)) != negated else None
-            case ("ct", "state"):
-                return _Partial() if ("new" in values) != negated else None
-            case ("ct", "status"):
-                # "dnat" marks forwarded ports, which are not followed; no new connection has the others.
-                return _Partial() if negated else None
-            case ("meta", "iifname") | ("meta", "iif"):
-                return self._interface([str(value) for value in values], negated)
-            case (("udp" | "udplite" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah"), _):
-                return None
-            case _:
-                return _UNKNOWN
-
-    def _interface(self, names: list[str], negated: bool) -> _Partial | None:
-        if negated:
-            others = [name for name in self.routes.by_interface if name not in names]
-            if "lo" in names and set(others) == set(self.routes.by_interface):
-                return _Partial()
-            names = others
-        sources = Addresses()
-        for name in names:
-            sources |= self.routes.through(name)
-        return _Partial(sources=sources, certain=False) if sources else None
+        return _judge(subject, values, negated)
 
     def _values(self, right: Any) -> list[Any] | None:
         """The values on the right of a match, a named set's included; None when they are not known."""
@@ -212,6 +165,7 @@ class _Partial:
 
     sources: Addresses = EVERYWHERE
     ports: tuple[PortRange, ...] | None = None
+    interfaces: tuple[InterfaceMatch, ...] = ()
     certain: bool = True
 
     def also(self, other: _Partial | None) -> _Partial | None:
@@ -221,7 +175,12 @@ class _Partial:
         ports = _common_ports(self.ports, other.ports)
         if ports is not None and not ports:
             return None
-        return _Partial(self.sources & other.sources, ports, self.certain and other.certain)
+        return _Partial(
+            self.sources & other.sources,
+            ports,
+            self.interfaces + other.interfaces,
+            self.certain and other.certain,
+        )
 
 
 _UNKNOWN = _Partial(certain=False)
@@ -250,10 +209,48 @@ def _rule(conditions: _Partial | None, verdict: Any, text: str, comment: str) ->
         text=text,
         sources=conditions.sources,
         ports=conditions.ports,
+        interfaces=conditions.interfaces,
         certain=conditions.certain and kind != "queue",
         target=detail["target"] if kind in ("jump", "goto") else "",
         comment=comment,
     )
+
+
+def _judge(subject: tuple[str, str], values: list[Any], negated: bool) -> _Partial | None:
+    """What a match of a subject such as ("tcp", "dport") against known values lets through."""
+    match subject:
+        case ("ip", "saddr") | ("ip6", "saddr"):
+            family = IPV4 if subject[0] == "ip" else IPV6
+            named = _addresses(values)
+            return _Partial(sources=family - named if negated else family & named)
+        case ("tcp", "dport") | ("th", "dport"):
+            named_ports = _ports(values)
+            return _Partial(ports=_other_ports(named_ports) if negated else named_ports)
+        case ("meta", "l4proto") | ("ip", "protocol") | ("ip6", "nexthdr"):
+            family = {"ip": IPV4, "ip6": IPV6}.get(subject[0], EVERYWHERE)
+            return _Partial(sources=family) if _holds("tcp", 6, values) != negated else None
+        case ("meta", "nfproto") | ("meta", "protocol"):
+            sources = Addresses()
+            for name, family in (("ipv4", IPV4), ("ip", IPV4), ("ipv6", IPV6), ("ip6", IPV6)):
+                if name in values:
+                    sources |= family
+            return _Partial(sources=sources.complement() if negated else sources)
+        case ("ip", "daddr") | ("ip6", "daddr") if not negated and _addresses(values) <= _MULTICAST:
+            return None
+        case ("meta", "pkttype"):
+            return _Partial() if bool({"host", "unicast"} & set(values)) != negated else None
+        case ("ct", "state"):
+            return _Partial() if ("new" in values) != negated else None
+        case ("ct", "status"):
+            # "dnat" marks forwarded ports, which are not followed; no new connection has the others.
+            return _Partial() if negated else None
+        case ("meta", "iifname") | ("meta", "iif"):
+            names = tuple(str(value) for value in values)
+            return _Partial(interfaces=(InterfaceMatch(names, negated),))
+        case (("udp" | "udplite" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah"), _):
+            return None
+        case _:
+            return _UNKNOWN
 
 
 def _holds(name: str, number: int, values: Sequence[Any]) -> bool:

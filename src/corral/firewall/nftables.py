@@ -22,6 +22,7 @@ from corral.errors import CorralError
 from corral.firewall.addresses import EVERYWHERE, Addresses
 from corral.firewall.kernel import Rule, Verdict
 from corral.firewall.nft_ruleset import FAMILIES, Table
+from corral.firewall.routes import Arrival, Routes
 from corral.firewall.scope import Scope
 from corral.scripts import Script
 
@@ -34,11 +35,15 @@ _OTHERS = ("firewalld",)
 
 @dataclass(frozen=True)
 class NftablesState:
-    """tables: those that no other tool looks after. conf_path, conf: the file that nftables.service loads,
-    conf None where there is none. enabled: the service loads it at boot. own_file: the text of ours.
+    """What is loaded, and what will be at boot.
+
+    tables: those that no other tool looks after. arrivals: the ways in. conf_path, conf: the file that
+    nftables.service loads, conf None where there is none. enabled: the service does so at boot. own_file:
+    the text of ours.
     """
 
     tables: tuple[Table, ...]
+    arrivals: tuple[Arrival, ...]
     conf_path: str
     conf: str | None
     enabled: bool
@@ -82,10 +87,11 @@ class _Place:
         return [f"add table {table}", f"add chain {table} {self.chain}"]
 
 
-def parse(sections: Mapping[str, str], tables: tuple[Table, ...]) -> NftablesState:
+def parse(sections: Mapping[str, str], tables: tuple[Table, ...], known: Routes) -> NftablesState:
     """Read the files; tables are those that are not made by iptables."""
     return NftablesState(
         tables=tuple(table for table in tables if table.name not in _OTHERS),
+        arrivals=known.arrivals,
         conf_path=sections.get("firewall.nftables.path", "/etc/nftables.conf"),
         conf=sections.get("firewall.nftables.conf"),
         enabled=bool(
@@ -145,8 +151,8 @@ def _refusing(state: NftablesState) -> Iterator[_Place]:
         for chain, _, policy_accepts in table.hooks:
             hook = bare.hook(chain, policy_accepts)
             # A table that a running program owns is closed to everybody else.
-            if not table.owned and hook.refuses_by_default():
-                yield _Place(table, chain, first=hook.refuses_by_rule())
+            if not table.owned and hook.refuses_by_default(state.arrivals):
+                yield _Place(table, chain, first=hook.refuses_by_rule(state.arrivals))
 
 
 def _own_rules(state: NftablesState) -> Iterator[tuple[Table, str, Rule]]:
@@ -171,12 +177,12 @@ def _is_loaded(state: NftablesState, places: list[_Place], scope: Scope, port: i
         sees = FAMILIES[place.table.family]
         if place.rules(scope, port):
             wanted[(place.table.family, place.table.name, place.chain)] = scope.addresses & sees
-    return found == wanted and all(_is_reached(place, port) for place in places if place.first)
+    return found == wanted and all(_is_reached(state, place, port) for place in places if place.first)
 
 
-def _is_reached(place: _Place, port: int) -> bool:
-    accepted, _ = place.table.hook(place.chain, policy_accepts=False).accepts(port)
-    return any(each.rule.comment == COMMENT for each in accepted)
+def _is_reached(state: NftablesState, place: _Place, port: int) -> bool:
+    hook = place.table.hook(place.chain, policy_accepts=False)
+    return any(each.rule.comment == COMMENT for arrival in state.arrivals for each in hook.accepts(port, arrival)[0])
 
 
 def _own_file(places: list[_Place], scope: Scope, port: int) -> str:

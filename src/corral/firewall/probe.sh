@@ -5,6 +5,22 @@
 # firewall_file NAME PATH: a file's bytes, and no line at all where there is none.
 firewall_file() { if [[ -r $2 ]]; then emit "firewall.$1" <"$2"; fi; }
 
+# firewall_rules NAME COMMAND...: what a command prints, packed, since rules are long and repeat themselves.
+# A ruleset with huge sets (blocklists) comes without their elements.
+firewall_rules() {
+  local name=$1 rules; shift
+  if ! have "$1"; then return; fi
+  if ! rules=$("$@" 2>/dev/null); then
+    { "$@" 2>&1 || true; } | emit "firewall.unreadable:$1"
+    return
+  fi
+  if ((${#rules} > 2000000)) && [[ $name = nft ]]; then
+    rules=$(nft -j -t list ruleset 2>/dev/null)
+    emit firewall.nft.terse <<<1
+  fi
+  gzip -1 <<<"$rules" | base64 -w0 | emit "firewall.$name"
+}
+
 # firewall_bus INTERFACE ARGUMENTS...: asks a firewalld that runs; never starts one.
 firewall_bus() {
   local interface=$1; shift
@@ -19,25 +35,14 @@ firewall_probe() {
   ip -j -6 route show table all 2>/dev/null | emit firewall.routes6 || true
 
   # Rules of iptables: of the backend that is in use, and of the older one where the kernel has any.
-  if have iptables-save; then iptables-save 2>/dev/null | emit firewall.iptables || true; fi
-  if have ip6tables-save; then ip6tables-save 2>/dev/null | emit firewall.ip6tables || true; fi
-  if [[ -s /proc/net/ip_tables_names ]] && have iptables-legacy-save; then
-    iptables-legacy-save 2>/dev/null | emit firewall.iptables-legacy || true
-  fi
-  if [[ -s /proc/net/ip6_tables_names ]] && have ip6tables-legacy-save; then
-    ip6tables-legacy-save 2>/dev/null | emit firewall.ip6tables-legacy || true
-  fi
+  firewall_rules iptables iptables-save
+  firewall_rules ip6tables ip6tables-save
+  if [[ -s /proc/net/ip_tables_names ]]; then firewall_rules iptables-legacy iptables-legacy-save; fi
+  if [[ -s /proc/net/ip6_tables_names ]]; then firewall_rules ip6tables-legacy ip6tables-legacy-save; fi
 
-  # The ruleset as JSON is long and repeats itself. One with huge sets (blocklists) comes without their
-  # elements.
   if have nft; then
-    local ruleset conf=/etc/nftables.conf
-    ruleset=$(nft -j list ruleset 2>/dev/null) || true
-    if ((${#ruleset} > 2000000)); then
-      ruleset=$(nft -j -t list ruleset 2>/dev/null) || true
-      emit firewall.nft.terse <<<1
-    fi
-    gzip -1 <<<"$ruleset" | base64 -w0 | emit firewall.nft
+    local conf=/etc/nftables.conf
+    firewall_rules nft nft -j list ruleset
     if [[ -e /etc/sysconfig/nftables.conf ]]; then conf=/etc/sysconfig/nftables.conf; fi
     printf %s "$conf" | emit firewall.nftables.path
     firewall_file nftables.conf "$conf"
@@ -72,7 +77,7 @@ firewall_probe_firewalld() {
   done < <(
     {
       # Names of zones are the only quoted words here that name a file.
-      grep -o '"[^"/]*"' <<<"$default $active" | tr -d '"' || true
+      grep -o '"[^"]*"' <<<"$default $active" | tr -d '"' || true
       for file in /etc/firewalld/zones/*.xml; do
         if [[ -e $file ]] && grep -q 'priority="11434"' "$file"; then basename "$file" .xml; fi
       done

@@ -5,9 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from corral.firewall.addresses import IPV4, IPV6, NEVER_REMOTE, Addresses
+from corral.firewall.addresses import EVERYWHERE, IPV4, IPV6, NEVER_REMOTE, Addresses
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An interface, and the sources of connections that come in on it.
+
+    sources: generous. Where a family's default route leads, or anywhere when it has none, all of that
+    family; else what is routed there, since a source that is not routed back hardly completes a connection.
+    """
+
+    interface: str
+    sources: Addresses
 
 
 @dataclass(frozen=True)
@@ -16,25 +27,33 @@ class Routes:
 
     by_interface: Mapping[str, Addresses]
 
-    def through(self, pattern: str) -> Addresses:
-        """Sources of connections on an interface, or on those that a pattern such as "eth*" names.
-
-        A source that is not routed back the same way hardly completes a connection, so it is left out.
-        """
-        found = Addresses()
-        for name, addresses in self.by_interface.items():
-            if fnmatchcase(name, pattern):
-                found |= addresses
-        return found
+    @property
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """Every way in from other machines; one without a name when there is none yet."""
+        if not self.by_interface:
+            return (Arrival("", EVERYWHERE),)
+        reached = self._reached
+        disconnected = Addresses()
+        for family in (IPV4, IPV6):
+            if not family <= reached:
+                disconnected |= family
+        return tuple(Arrival(name, routed | disconnected) for name, routed in sorted(self.by_interface.items()))
 
     @property
     def remote(self) -> Addresses:
-        """Sources that other machines can connect from.
+        """Where other machines are.
 
         All of IPv4, since a host without a route to the outside will get one. IPv6 only as far as it is
         routed: on a host that has but its link-local addresses, nobody on the internet comes in over it.
         """
-        return (IPV4 | (self.through("*") & IPV6)) - NEVER_REMOTE
+        return (IPV4 | self._reached) - NEVER_REMOTE
+
+    @property
+    def _reached(self) -> Addresses:
+        reached = Addresses()
+        for routed in self.by_interface.values():
+            reached |= routed
+        return reached
 
 
 def parse(ipv4: str, ipv6: str) -> Routes:

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Literal
 
 from corral.firewall import firewalld, iptables, nft_ruleset, nftables, routes, ufw
-from corral.firewall.addresses import Addresses
 from corral.firewall.firewalld import FirewalldState
 from corral.firewall.iptables import Filter
 from corral.firewall.kernel import Hook
 from corral.firewall.nft_ruleset import Table
 from corral.firewall.nftables import NftablesState
+from corral.firewall.routes import Routes
 from corral.firewall.ufw import UfwState
 
 Kind = Literal["none", "ufw", "firewalld", "nftables", "iptables"]
@@ -27,7 +27,8 @@ class FirewallState:
     """Everything that one probe tells about a host's firewall.
 
     kinds: what is active, usually one; empty when nothing refuses connections. hooks: every base chain
-    that a packet for this host passes. remote: the addresses that packets from other machines come from.
+    that a packet for this host passes. routes: where packets come from.
+    unreadable: programs that could not say what is loaded, with what they said instead.
     """
 
     kinds: tuple[Kind, ...]
@@ -35,7 +36,8 @@ class FirewallState:
     firewalld: FirewalldState
     nftables: NftablesState
     hooks: tuple[Hook, ...]
-    remote: Addresses
+    routes: Routes
+    unreadable: tuple[str, ...]
 
     @property
     def kind(self) -> Kind:
@@ -48,7 +50,6 @@ def parse(sections: Mapping[str, str]) -> FirewallState:
     known_routes = routes.parse(sections.get("firewall.routes4", ""), sections.get("firewall.routes6", ""))
     listed = nft_ruleset.parse(
         _unpacked(sections.get("firewall.nft", "")),
-        known_routes,
         sets_known="firewall.nft.terse" not in sections,
     )
     filters = [
@@ -59,15 +60,17 @@ def parse(sections: Mapping[str, str]) -> FirewallState:
             ("ip6tables", 6),
             ("ip6tables-legacy", 6),
         )
-        for found in iptables.parse(sections.get(f"firewall.{name}", ""), version, known_routes)
+        for found in iptables.parse(_unpacked(sections.get(f"firewall.{name}", "")), version)
     ]
     tables, filters = _told_apart(listed, filters, sections.get("firewall.nftables.conf", ""))
     ufw_state = ufw.parse(sections, filters)
     firewalld_state = firewalld.parse(sections)
-    nftables_state = nftables.parse(sections, tables)
+    nftables_state = nftables.parse(sections, tables, known_routes)
     by_hand = not ufw_state.active and not firewalld_state.active
     hooks = (*_filter_hooks(filters), *_table_hooks(tables))
-    refusing_by_hand = by_hand and any(hook.refuses_by_default() for hook in _filter_hooks(filters))
+    refusing_by_hand = by_hand and any(
+        hook.refuses_by_default(known_routes.arrivals) for hook in _filter_hooks(filters)
+    )
     active: list[tuple[Kind, bool]] = [
         ("ufw", ufw_state.active),
         ("firewalld", firewalld_state.active),
@@ -80,13 +83,18 @@ def parse(sections: Mapping[str, str]) -> FirewallState:
         firewalld=firewalld_state,
         nftables=nftables_state,
         hooks=hooks,
-        remote=known_routes.remote,
+        routes=known_routes,
+        unreadable=tuple(
+            f"{name.partition(':')[2]}: {' '.join(text.split())}"
+            for name, text in sections.items()
+            if name.startswith("firewall.unreadable:")
+        ),
     )
 
 
 def _unpacked(text: str) -> str:
-    """The probe packs the ruleset, which is long; as plain JSON it is taken too."""
-    return text if not text or text.startswith("{") else gzip.decompress(base64.b64decode(text)).decode()
+    """The probe packs rules, which are long and repeat themselves."""
+    return gzip.decompress(base64.b64decode(text)).decode() if text else ""
 
 
 def _told_apart(tables: tuple[Table, ...], filters: list[Filter], conf: str) -> tuple[tuple[Table, ...], list[Filter]]:

@@ -7,13 +7,14 @@ file first and loads it then; where it was cut off in between, the next run sees
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from corral.changes import Change
+from corral.firewall import iptables
 from corral.firewall.addresses import Addresses, Network
 from corral.firewall.iptables import Filter
-from corral.firewall.kernel import Verdict
+from corral.firewall.kernel import Rule, Verdict
 from corral.firewall.scope import Scope
 from corral.scripts import Script
 
@@ -46,7 +47,8 @@ class UfwState:
 
     active: its chains are loaded, which is what `ufw status` reports. enabled: it will be after a reboot.
     ipv6: it handles IPv6. rules: those of the file that a rule of ours could be the same as.
-    live: (port, source) of what its loaded chains accept in the same form.
+    live: (port, source) of the rules in its loaded chains that accept one TCP port from one network.
+    kept: the same of its file, whatever the form in which they were asked for.
     """
 
     active: bool
@@ -54,17 +56,19 @@ class UfwState:
     ipv6: bool
     rules: tuple[UserRule, ...]
     live: frozenset[tuple[int, str]]
+    kept: frozenset[tuple[int, str]]
 
 
 def parse(sections: Mapping[str, str], filters: list[Filter]) -> UfwState:
     """Read ufw's files and pick its chains out of the rules that are loaded."""
+    files = {version: iptables.chains(sections.get(name, ""), version) for version, name in _FILES.items()}
     enabled = _setting(sections.get("firewall.ufw.conf", ""), "ENABLED") == "yes"
     unit_enabled = "Id=ufw.service\n" not in (units := sections.get("firewall.units", "")) or bool(
         re.search(r"Id=ufw\.service\n(?:.+\n)*?UnitFileState=enabled", units)
     )
     rules = [
         rule
-        for name in ("firewall.ufw.rules", "firewall.ufw.rules6")
+        for name in _FILES.values()
         for match in _TUPLE.finditer(sections.get(name, ""))
         if (rule := _user_rule(match["fields"]))
     ]
@@ -73,7 +77,8 @@ def parse(sections: Mapping[str, str], filters: list[Filter]) -> UfwState:
         enabled=enabled and unit_enabled,
         ipv6=_setting(sections.get("firewall.ufw.default", ""), "IPV6") == "yes",
         rules=tuple(rules),
-        live=frozenset(_live(filters)),
+        live=frozenset(simple for each in filters for simple in _simple(each.chains, each.version)),
+        kept=frozenset(simple for version, chains in files.items() for simple in _simple(chains, version)),
     )
 
 
@@ -87,7 +92,7 @@ def changes(state: UfwState, scope: Scope | None, port: int) -> list[Change]:
     unwanted = {(each_port, source) for each_port, source in in_file} - {(port, source) for source in wanted}
     unloaded = (in_file - unwanted) - state.live if state.active else set()
     # Left by a run that was cut off after ufw had written its file: loaded, and in no file.
-    leftover = {each for each in state.live if each[0] == port} - in_file - foreign - missing
+    leftover = {each for each in state.live - state.kept if each[0] == port} - missing
     if not (missing or unwanted or unloaded or leftover):
         return []
     # ufw loads nothing for a rule that its file has, and "ufw reload" is no way out: it disables ufw, on
@@ -131,6 +136,7 @@ def place(chain: str, version: int) -> str:
     return f"{'iptables' if version == 4 else 'ip6tables'} chain {chain}"
 
 
+_FILES = {4: "firewall.ufw.rules", 6: "firewall.ufw.rules6"}
 _CHAINS = {4: "ufw-user-input", 6: "ufw6-user-input"}
 
 
@@ -162,15 +168,16 @@ def _user_rule(fields: str) -> UserRule | None:
     return UserRule(action, int(port), source, comment)
 
 
-def _live(filters: list[Filter]) -> list[tuple[int, str]]:
-    found = []
-    for each in filters:
-        for rule in each.chains.get(_CHAINS[each.version], ()):
-            if rule.verdict is Verdict.ACCEPT and rule.certain and rule.ports and len(rule.ports) == 1:
-                networks = rule.sources.networks()
-                if rule.ports[0][0] == rule.ports[0][1] and len(networks) == 1:
-                    found.append((rule.ports[0][0], _source(networks[0])))
-    return found
+def _simple(chains: Mapping[str, tuple[Rule, ...]], version: int) -> Iterator[tuple[int, str]]:
+    """Those of the administrator's rules that accept one TCP port from one network."""
+    for rule in chains.get(_CHAINS[version], ()):
+        if rule.verdict is not Verdict.ACCEPT or not rule.certain or rule.interfaces:
+            continue
+        if rule.ports and len(rule.ports) == 1:
+            networks = rule.sources.networks()
+            low, high = rule.ports[0]
+            if low == high and len(networks) == 1:
+                yield low, _source(networks[0])
 
 
 def _arguments(rules: set[tuple[int, str]]) -> list[str]:

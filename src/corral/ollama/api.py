@@ -120,6 +120,8 @@ def said(doing: str) -> Iterator[None]:
 def _remedy(error: str) -> str:
     if "file does not exist" in error or "not found" in error:
         return "Check the model's name and tag"
+    if "template error" in error:
+        return "Correct the model's template: it is none in Go's template language"
     if "no space left" in error:
         return "Free some space on the disk of models_dir"
     if "x509" in error or "certificate" in error:

@@ -135,10 +135,8 @@ def check(run: HostRun) -> None:
 
 
 def _upload_bytes(run: HostRun, wanted: Wanted) -> int:
-    """A file's weights are stored twice for a while: as they are sent, and as the server rewrites them."""
-    if not isinstance(wanted.source, GgufFile):
-        return 0
-    return 2 * _local(run, wanted.source).stat().st_size
+    """What a file on the controller will take on the host. Ollama keeps it as it is (create.go of 0.34.4)."""
+    return _local(run, wanted.source).stat().st_size if isinstance(wanted.source, GgufFile) else 0
 
 
 def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[int | CorralError]:
@@ -183,8 +181,10 @@ def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> int | Cor
 def changes(run: HostRun) -> list[Change]:
     """What must be pulled, made or made again. Asks the server only if the wanted one is running."""
     wanted = wanted_models(run)
+    if not wanted:
+        return []
     if not run.serves:
-        return [Change(f"make the model {w.summary}", lambda: None) for w in wanted]
+        return [Change(f"make the model {w.summary}", _nobody_serves) for w in wanted]
     with api.said("listing the models"):
         listed = {ModelName.parse(m.model or ""): m.digest or "" for m in run.api.list().models}
     found = []
@@ -193,14 +193,20 @@ def changes(run: HostRun) -> list[Change]:
     return found
 
 
+def _nobody_serves() -> None:
+    raise CorralError(
+        "the declared Ollama does not run on this host, so no model can be made", "Set it up with deploys/r1.py"
+    )
+
+
 def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> list[Change]:
     digest = listed.get(wanted.name, "")
     recorded = run.state.modelfiles.get(Path(wanted.path).name, "")
     if digest and recorded == _with_record(wanted.text, digest):
         return []
     base_is_here = isinstance(wanted.source, GgufFile) or wanted.source in listed
-    why = [] if not digest else ["it is not what the Modelfile says"]
-    if digest and isinstance(wanted.source, ModelName) and base_is_here:
+    why: list[str] = []
+    if digest and base_is_here:
         why = _differences(run, wanted)
         if not why:
             return [Change(f"write {wanted.path}", _record_script(wanted, digest))]
@@ -214,11 +220,13 @@ def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> l
 
 def _differences(run: HostRun, wanted: Wanted) -> list[str]:
     """In what the model that is there differs in meaning from the one that is declared."""
-    assert isinstance(wanted.source, ModelName)
     with api.said(f"looking at {wanted.name.short}"):
-        base = _show(run.api, wanted.source.short)
-        seen = _show(run.api, wanted.name.short)
-    return differences(effective(Meaning.of_show(base), wanted.modelfile), Meaning.of_show(seen))
+        if isinstance(wanted.source, GgufFile):
+            base = Meaning.of_gguf(f"sha256:{wanted.file_digest}")
+        else:
+            base = Meaning.of_show(_show(run.api, wanted.source.short))
+        seen = Meaning.of_show(_show(run.api, wanted.name.short))
+    return differences(effective(base, wanted.modelfile), seen)
 
 
 def _show(client: ollama.Client, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 # Holds the host's lock until the connection ends. Reads LOCK, HOLDER.
 # shellcheck disable=SC2154
 
+[ "$(id -u)" = 0 ] || fail root "the ssh user is not root | Declare sudo: true for this host, or log in as root"
 have flock || fail tools "the host lacks flock | Install the package util-linux there"
 exec 9>>"$LOCK"
 chmod 600 -- "$LOCK"
