@@ -96,7 +96,7 @@ def test_nvidia_smi_answers_as_the_real_one(host: Path) -> None:
 
 
 def test_nvidia_smi_refuses_a_field_that_it_does_not_know(host: Path) -> None:
-    command = [host / "usr/bin/nvidia-smi", "--query-gpu=name,colour", "--format=csv"]
+    command = [str(host / "usr/bin/nvidia-smi"), "--query-gpu=name,colour", "--format=csv"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     assert done.returncode == 2
     assert 'Field "colour" is not a valid field to query.' in done.stdout
@@ -119,7 +119,7 @@ def test_memory_that_a_program_takes_shows_and_is_free_again_when_it_is_killed(h
 
 def test_memory_that_is_not_free_cannot_be_taken(host: Path) -> None:
     with hog(host, 24000):
-        command = [host / "usr/bin/hog", "53"]
+        command = [str(host / "usr/bin/hog"), "53"]
         done = subprocess.run(command, text=True, capture_output=True, check=False)
         assert done.returncode == 1
         assert "53 MiB are not free on GPU 0, NVIDIA GeForce RTX 4090: 52 of 24564 MiB are" in done.stderr

@@ -1,9 +1,7 @@
 # shellcheck shell=bash
 # Everything that corral wants to know of a Linux host, in one answer. Changes nothing.
 # Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, OLLAMA_USER.
-# shellcheck disable=SC2154
-
-have bash && have base64 && have stat || fail tools "the host lacks basic tools (bash, coreutils)"
+# shellcheck disable=SC2153,SC2154
 
 emit os.release < <(cat /etc/os-release 2>/dev/null || true)
 emit os.machine < <(uname -m)
@@ -25,11 +23,15 @@ done || true)
 emit ollama.command < <(readlink -- "$COMMAND" || { [ -e "$COMMAND" ] && echo file; } || true)
 emit ollama.user < <(id -nG "$OLLAMA_USER" 2>/dev/null || true)
 emit ollama.groups < <(getent group render video | cut -d: -f1 || true)
-emit ollama.secrets < <(if [ -f "$SECRETS" ]; then stat -c '%a %U' -- "$SECRETS"; cat -- "$SECRETS"; fi)
+emit ollama.secrets < <(if [ -f "$SECRETS" ]; then
+  stat -c '%a %U' -- "$SECRETS"
+  cat -- "$SECRETS"
+fi)
 emit ollama.models_dir < <(stat -c '%F|%U' -- "$MODELS_DIR" 2>/dev/null || true)
 emit ollama.manifests < <(find "$MODELS_DIR/manifests" -type f -not -name '.*' -printf '%P\n' 2>/dev/null || true)
 for file in "$MODELFILES"/*.modelfile; do
-  if [ -f "$file" ]; then emit "modelfile.$(basename -- "$file")" <"$file"; fi
+  name=${file##*/}
+  if [ -f "$file" ]; then emit "modelfile.$name" <"$file"; fi
 done
 
 if have systemctl && [ -d /run/systemd/system ]; then
@@ -37,7 +39,7 @@ if have systemctl && [ -d /run/systemd/system ]; then
   fragment=$(systemctl show "$SERVICE" -p FragmentPath --value || true)
   if [ -f "$fragment" ]; then emit service.unit <"$fragment"; fi
   for file in "$DROP_IN_DIR"/*.conf; do
-    name=$(basename -- "$file")
+    name=${file##*/}
     if [ -f "$file" ]; then emit "dropin.${name// /_}" <"$file"; fi
   done
   pid=$(systemctl show "$SERVICE" -p MainPID --value || echo 0)

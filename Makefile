@@ -1,0 +1,55 @@
+# Every target does its own set-up; each is quick when there is nothing to do.
+# RELEASES=DIRECTORY  takes Ollama's release archives from there instead of building them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help set-up lab lab-down demo test lint bench lock
+
+PYTHON := .venv/bin/python
+LAB := $(PYTHON) -m lab
+ifdef RELEASES
+export RELEASES := $(abspath $(RELEASES))
+endif
+
+help:
+	@echo 'make demo      lab up, R1 deployed on its hosts, and a table of what they do'
+	@echo 'make test      unit, lab and state tests'
+	@echo 'make lab       lab up            make lab-down   lab down, nothing left'
+	@echo 'make bench     times of runs, as ratios to ssh HOST true'
+	@echo 'make lint      ruff, mypy, shellcheck'
+	@echo 'make set-up    packages and .venv only'
+
+set-up:
+	@lab/set-up.sh
+
+lab: set-up
+	@$(LAB) up
+
+lab-down: set-up
+	@$(LAB) down
+
+demo: lab
+	lab/run pyinfra -y inventory.py deploys/r1.py
+	lab/run corral status
+
+test: set-up
+	@$(LAB) up --releases 0.34.4 0.24.0
+	lab/run pytest tests/unit tests/lab tests/state
+
+bench: set-up
+	@$(LAB) up --count 10
+	lab/run python -m lab.bench
+
+lint: set-up
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	git ls-files -z --cached --others --exclude-standard -- '*.sh' lab/run .ci/run | xargs -0 .venv/bin/shellcheck
+
+# The lock files hold versions and digests, and no address: packages come from wherever pip is set to look.
+lock: set-up
+	$(PYTHON) -m pip install --quiet uv
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
+		pyproject.toml --output-file requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
+		pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt

@@ -1,0 +1,169 @@
+"""Whole deploys against the lab: what a user types, on hosts that are real but for their GPUs.
+
+Each test says in which state it wants a host and brings it there itself; hosts are reset in under a second.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from lab.hosts import Lab, State  # noqa: E402
+
+SERVERS = ("rtx4090", "rtx3080", "rtx2070")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that has ended: its exit code, everything that it printed without colours, its seconds."""
+
+    rc: int
+    out: str
+    seconds: float
+
+    def about(self, host: str) -> str:
+        """The lines that bear a host's name."""
+        return "\n".join(line for line in self.out.splitlines() if f"[{host}]" in line)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    lab = Lab()
+    assert lab.sandbox.is_up, "the lab is not up: make lab"
+    return lab
+
+
+@pytest.fixture(autouse=True)
+def _well(lab: Lab) -> Iterator[None]:
+    """The mirror is whole, the network fast and every host up, before and after each test."""
+    _mend(lab)
+    yield
+    _mend(lab)
+
+
+def _mend(lab: Lab) -> None:
+    lab.mirror.reset()
+    for host in SERVERS:
+        if lab.state(host) is State.OFF:
+            lab.boot(host)
+
+
+class Inventory:
+    """inventory/lab.yml with changes, in a file of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "lab.yml"
+        self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab.yml").read_text())
+        self.document["defaults"]["ollama_pins"] = str(ROOT / ".lab/pins.yml")
+
+    def host(self, name: str) -> dict[str, Any]:
+        declared: dict[str, Any] = self.document["hosts"][name]
+        return declared
+
+    def only(self, *names: str) -> Inventory:
+        """Leave out the other hosts."""
+        self.document["hosts"] = {name: self.host(name) for name in names}
+        return self
+
+    def set(self, name: str, **settings: Any) -> Inventory:
+        """Change settings of one host; None takes a key out."""
+        for key, value in settings.items():
+            if value is None:
+                self.host(name).pop(key, None)
+            else:
+                self.host(name)[key] = copy.deepcopy(value)
+        return self
+
+    def write(self) -> Path:
+        self.path.write_text(yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True))
+        return self.path
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Inventory:
+    return Inventory(tmp_path)
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Deploy = Callable[..., Run]
+
+
+def _command(deploy: str, *arguments: str, dry: bool = False) -> list[str]:
+    return [
+        str(ROOT / "lab/run"),
+        "pyinfra",
+        "--dry" if dry else "-y",
+        *arguments,
+        "inventory.py",
+        f"deploys/{deploy}.py",
+    ]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a deploy in the background, in a process group of its own; what is left of it is killed in the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def go(inventory: Inventory, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            _command(deploy, *arguments),
+            cwd=ROOT,
+            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield go
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def deploy() -> Deploy:
+    """Run a deploy to its end."""
+
+    def go(
+        inventory: Inventory,
+        deploy: str = "r1",
+        *arguments: str,
+        dry: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Run:
+        begun = time.monotonic()
+        done = subprocess.run(
+            _command(deploy, *arguments, dry=dry),
+            cwd=ROOT,
+            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write()), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        return Run(done.returncode, ANSI.sub("", done.stdout), time.monotonic() - begun)
+
+    return go

@@ -1,0 +1,51 @@
+"""The server's version, its models, and how they run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from corral.ollama.models import RECORD
+from corral.testing import Machine
+
+
+def test_the_server_is_of_the_pinned_version(machine: Machine) -> None:
+    assert machine.server_version() == machine.run.settings.ollama_version
+
+
+def test_the_model_is_there(machine: Machine, model: str) -> None:
+    assert machine.wanted_model(model).name in machine.listed_models()
+
+
+def test_the_model_is_as_declared(machine: Machine, model: str) -> None:
+    assert machine.model_differences(machine.wanted_model(model)) == []
+
+
+def test_the_modelfile_on_the_host_is_what_the_model_was_made_from(host: Any, machine: Machine, model: str) -> None:
+    wanted = machine.wanted_model(model)
+    text, _, digest = host.file(wanted.path).content_string.partition(RECORD)
+    assert text.rstrip() == wanted.text.rstrip()
+    assert digest.strip() == machine.listed_models().get(wanted.name), "it was made again by somebody else"
+
+
+def test_the_model_runs_with_the_declared_context(machine: Machine, loaded_model: str) -> None:
+    declared = machine.wanted_model(loaded_model).spec.parameters.get("num_ctx")
+    loaded = machine.answer(Machine.load, loaded_model)
+    assert loaded.context == (declared or loaded.context)
+
+
+def test_the_model_runs_wholly_on_the_gpu(machine: Machine, gpu_model: str) -> None:
+    if not machine.needs_gpu:
+        pytest.skip("the host declares no GPU and has none")
+    assert machine.answer(Machine.load, gpu_model).where == "100% GPU"
+
+
+def test_the_host_has_the_declared_gpu(host: Any, machine: Machine, gpu: str) -> None:
+    if host.exists("nvidia-smi"):
+        seen = host.check_output("nvidia-smi --query-gpu=name --format=csv,noheader").splitlines()
+    else:  # the server's own list of what it can use
+        seen = host.check_output("journalctl -u ollama -b -o cat --no-pager | grep 'inference compute'").splitlines()
+    declared = Counter(machine.run.settings.gpus)[gpu]
+    assert sum(gpu in line for line in seen) >= declared
