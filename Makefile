@@ -32,9 +32,13 @@ demo: lab
 	lab/run pyinfra -y inventory.py deploys/r1.py
 	lab/run corral status
 
+# Unit tests need no lab; lab tests bring hosts into many states; state tests look at hosts that r1.py has set up.
 test: set-up
+	.venv/bin/pytest tests/unit
 	@$(LAB) up --releases 0.34.4 0.24.0
-	lab/run pytest tests/unit tests/lab tests/state
+	lab/run pytest tests/lab
+	lab/run pyinfra -y inventory.py deploys/r1.py
+	lab/run pytest tests/state --reboot
 
 bench: set-up
 	@$(LAB) up --count 10

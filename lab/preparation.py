@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import cache
 from lab.certificates import Authority
 from lab.config import HOSTS, MIRROR, Host, Layout, Sudo, hosts_file, machine_id
-from lab import cache
 from lab.gpu import declare
 from lab.sandbox import SCRIPTS, Sandbox
 

@@ -75,8 +75,9 @@ class Sandbox:
             return False
         _require_root()
         self._prepare_machine()
-        # What an earlier start left half made is ended, so that there is only ever one holder.
-        end_group(self.cgroup / "holder")
+        # What an earlier start left half made is ended, and hosts that have outlived their network.
+        for group in ("holder", "hosts", "delay"):
+            end_group(self.cgroup / group)
         bridges = [f"{network.bridge}={network.interface_address}" for network in NETWORKS]
         log = self.layout.state / "holder.log"
         log.parent.mkdir(exist_ok=True)

@@ -36,11 +36,19 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/d
     rm -rf .venv
     python3 -m venv .venv
 fi
-wanted=$(cat requirements-dev.txt pyproject.toml | sha256sum)
-if [ "$(cat .venv/installed 2>/dev/null || true)" != "$wanted" ]; then
+# once FILE CMD...: runs CMD unless it has been run for the file as it is now.
+once() {
+    local stamp=.venv/installed-$1 sum
+    sum=$(sha256sum "$1")
+    if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum" ]; then
+        "${@:2}"
+        printf '%s\n' "$sum" >"$stamp"
+    fi
+}
+pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check install)
+install_requirements() {
     echo "set-up: installing Python packages into .venv (about a minute)" >&2
-    pip=(.venv/bin/python -m pip --quiet --disable-pip-version-check install)
     "${pip[@]}" --require-hashes --requirement requirements-dev.txt
-    "${pip[@]}" --no-deps --no-build-isolation --editable .
-    printf '%s\n' "$wanted" >.venv/installed
-fi
+}
+once requirements-dev.txt install_requirements
+once pyproject.toml "${pip[@]}" --no-deps --no-build-isolation --editable .

@@ -27,4 +27,6 @@ done
 mount -t tmpfs tmpfs host/dev/shm
 mount --bind "$models" host/srv/models
 mount --bind "$shaders" host/srv/shaders
-exec chroot host bash /warm-host.sh
+chroot host bash /warm-host.sh
+# Mesa makes them for the user alone that compiled them, and other users read them on a host.
+chmod -R a+rX "$shaders"

@@ -50,6 +50,10 @@ _ORIGIN_SCHEMES = (
     "moz-extension://",
     "ms-browser-extension://",
 )
+_LOGGED = (
+    "proxy holds a password, and Ollama writes its proxy's address into its journal at every start: root and the "
+    "groups adm and systemd-journal can read it there"
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def environment_for(settings: Settings) -> Environment:
         listen=parse_host(values["OLLAMA_HOST"]),
         proxy=proxy,
         no_proxy=no_proxy,
-        warnings=_warnings(settings.environment),
+        warnings=(*_warnings(settings.environment), *([_LOGGED] if secrets else [])),
     )
 
 

@@ -33,8 +33,8 @@ __all__ = [
 def changes(state: FirewallState, scope: Scope | None, port: int) -> list[Change]:
     """What to do so that the port is open to the scope; with None, so that nothing of ours is left.
 
-    Raises CorralError where corral can't: iptables rules made by hand that refuse the scope, or an nftables
-    ruleset that nothing loads at boot.
+    Raises CorralError where the scope is refused and corral can't help it: by iptables rules made by hand,
+    or by an nftables ruleset that nothing loads at boot.
     """
     if scope and "iptables" in state.kinds and (refused := _refused(state, scope, port)):
         raise CorralError(
@@ -44,7 +44,7 @@ def changes(state: FirewallState, scope: Scope | None, port: int) -> list[Change
     return [
         *ufw.changes(state.ufw, scope, port),
         *firewalld.changes(state.firewalld, scope, port),
-        *nftables.changes(state.nftables, scope, port),
+        *_nftables_changes(state, scope, port),
     ]
 
 
@@ -91,6 +91,12 @@ def warnings(state: FirewallState) -> list[str]:
     if state.nftables.active and not state.nftables.enabled:
         found.append("nftables rules are loaded, but nftables.service does not load them at boot")
     return found
+
+
+def _nftables_changes(state: FirewallState, scope: Scope | None, port: int) -> list[Change]:
+    if scope and state.nftables.active and not state.nftables.lasting and not _refused(state, scope, port):
+        return []
+    return nftables.changes(state.nftables, scope, port)
 
 
 def _openings(state: FirewallState, port: int) -> list[Opening]:

@@ -55,6 +55,11 @@ class NftablesState:
         return any(True for _ in _refusing(self))
 
     @property
+    def lasting(self) -> bool:
+        """Will it be loaded at boot?"""
+        return self.enabled and self.conf is not None
+
+    @property
     def included(self) -> bool:
         """Has nftables.conf our line?"""
         return any(line.startswith(INCLUDE) for line in (self.conf or "").splitlines())
@@ -108,7 +113,7 @@ def changes(state: NftablesState, scope: Scope | None, port: int) -> list[Change
     """
     places = list(_refusing(state)) if scope else []
     if scope and places:
-        if not state.enabled or state.conf is None:
+        if not state.lasting:
             raise CorralError(
                 f"{_chain_names(places)} refuses connections, but nftables.service does not load it at boot, "
                 "so a rule for Ollama would be gone after a reboot",
