@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lab.config import REPOSITORY, Layout, hosts_file, known_hosts, ssh_config
-from lab.errors import LabError
 from lab.hosts import Lab
 from lab.preparation import host_key
 from lab.sandbox import SCRIPTS, home
@@ -39,15 +38,14 @@ def write_files(lab: Lab) -> None:
 def run(command: Sequence[str], layout: Layout | None = None) -> NoReturn:
     """Becomes the command, inside the lab, in the repository's root. Raises LabError when that can't be."""
     lab = Lab(layout)
-    if not lab.sandbox.is_up:
-        raise LabError("the lab is not up; `make lab` brings it up")
+    holder = lab.sandbox.require_holder()
     lab.sandbox.join()
     os.environ.update(environment(lab.layout))
     # A key or an agent of the user's would let in what the lab's own key does not.
     os.environ.pop("SSH_AUTH_SOCK", None)
     os.chdir(REPOSITORY)
     arguments = [
-        "nsenter", f"--net=/proc/{lab.sandbox.holder()}/ns/net",
+        "nsenter", f"--net=/proc/{holder}/ns/net",
         "unshare", "--mount", "--propagation", "slave",
         str(SCRIPTS / "controller.sh"), str(lab.layout.controller), *command,
     ]  # fmt: skip

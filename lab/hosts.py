@@ -22,7 +22,7 @@ from lab import cache, mirror, network, preparation
 from lab.config import MIRROR, Host, Layout, find_host
 from lab.errors import LabError
 from lab.preparation import HostFiles
-from lab.sandbox import SCRIPTS, Sandbox, end_group, init_process, populated, wait_for
+from lab.sandbox import SCRIPTS, Sandbox, end_group, init_process, populated, root_of, wait_for
 
 BOOT_TIMEOUT_S = 60.0
 #: systemd-nspawn's and sshd's own words.
@@ -286,7 +286,7 @@ class Lab:
             raise LabError(f"{host} has gone off while it started; the end of its console:\n{end}")
         pid = init_process(group)
         # systemd listens here as soon as it can be asked.
-        if pid is None or not Path(f"/proc/{pid}/root/run/systemd/private").exists():
+        if pid is None or not (root_of(pid) / "run/systemd/private").exists():
             return False
         with contextlib.suppress(LabError):
             self.check(host, ["/lib/systemd/systemd-networkd-wait-online", "--interface=host0", "--timeout=20"])

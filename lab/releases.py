@@ -38,6 +38,7 @@ class Part:
     """One piece of a release, built by itself so that a build that was killed need not begin at the beginning.
 
     script: in lab/build, called with `arguments` and the directory to fill. minutes: on two idle cores.
+    helpers: scripts that it calls.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Part:
     arguments: tuple[str, ...]
     packages: tuple[str, ...]
     minutes: float
+    helpers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,19 +54,20 @@ class Part:
 
     @property
     def inputs(self) -> tuple[str | Path, ...]:
-        return (SCRIPTS / self.script, *self.arguments)
+        return (SCRIPTS / self.script, *(SCRIPTS / helper for helper in self.helpers), *self.arguments)
 
 
 COMPILER = ("g++", "git")
 CMAKE = (*COMPILER, "cmake", "ninja-build", "libvulkan-dev", "spirv-headers", "glslc")
+VULKAN = ("old-vulkan-headers.sh",)
 PARTS = {
     "0.34.4": (
         Part("Ollama 0.34.4", "program.sh", ("0.34.4",), COMPILER, 1.5),
-        Part("the engine of 0.34.4", "engine.sh", ("0.34.4",), CMAKE, 7),
+        Part("the engine of 0.34.4", "engine.sh", ("0.34.4",), CMAKE, 7, VULKAN),
     ),
     "0.24.0": (
         Part("Ollama 0.24.0", "program.sh", ("0.24.0",), (*COMPILER, "nlohmann-json3-dev", "libstb-dev"), 4),
-        Part("the GPU backend of 0.24.0", "backend.sh", ("0.24.0",), CMAKE, 3),
+        Part("the GPU backend of 0.24.0", "backend.sh", ("0.24.0",), CMAKE, 3, VULKAN),
     ),
 }
 

@@ -61,9 +61,16 @@ class Sandbox:
     def holder(self) -> int | None:
         """The holder's process ID, when it has finished making its namespaces."""
         for pid in _members(self.cgroup / "holder"):
-            if Path(f"/proc/{pid}/root/run/lab-ready").exists():
+            if (root_of(pid) / "run/lab-ready").exists():
                 return pid
         return None
+
+    def require_holder(self) -> int:
+        """As holder(); raises LabError when the lab is not up."""
+        pid = self.holder()
+        if pid is None:
+            raise LabError("the lab is not up; `make lab` brings it up")
+        return pid
 
     @property
     def is_up(self) -> bool:
@@ -99,10 +106,7 @@ class Sandbox:
 
     def inside(self, command: Sequence[str | Path], cwd: Path = Path("/")) -> list[str]:
         """The command line that runs `command` in the lab's mount and network namespaces."""
-        pid = self.holder()
-        if pid is None:
-            raise LabError("the lab is not up; start it with `make lab`")
-        enter = ["nsenter", "--target", str(pid), "--mount", "--net", f"--wdns={cwd}", "--"]
+        enter = ["nsenter", "--target", str(self.require_holder()), "--mount", "--net", f"--wdns={cwd}", "--"]
         return [*enter, *map(str, command)]
 
     def run(self, *command: str | Path, stdin: str = "", cwd: Path = Path("/")) -> str:
@@ -121,11 +125,11 @@ class Sandbox:
 
     def path(self, path: Path) -> Path:
         """A path as the lab's mount namespace has it, reachable from here."""
-        return Path(f"/proc/{self.holder()}/root") / path.relative_to("/")
+        return root_of(self.require_holder()) / path.relative_to("/")
 
     def mounted(self, path: Path) -> bool:
         """Whether something is mounted at exactly this path in the lab."""
-        table = Path(f"/proc/{self.holder()}/mountinfo").read_text()
+        table = Path(f"/proc/{self.require_holder()}/mountinfo").read_text()
         return any(_unescape(line.split()[4]) == str(path) for line in table.splitlines())
 
     def kill_all(self) -> None:
@@ -238,6 +242,11 @@ def _members(cgroup: Path, recursive: bool = False) -> list[int]:
         with contextlib.suppress(OSError):
             pids += map(int, file.read_text().split())
     return pids
+
+
+def root_of(pid: int) -> Path:
+    """A process's root directory with all that is mounted in it, as seen from here."""
+    return Path("/proc", str(pid), "root")
 
 
 def init_process(cgroup: Path) -> int | None:

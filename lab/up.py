@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from lab import controller, preparation
 from lab.certificates import ensure_authority
-from lab.config import Host, Layout, cache_directory
+from lab.config import VERSIONS, Host, Layout, cache_directory
 from lab.gpu import ensure_gpu_tools, ensure_shaders
 from lab.hosts import Lab, State, each
 from lab.images import ensure_image
@@ -26,7 +28,8 @@ from lab.weights import ensure_models
 def bring_up(layout: Layout, hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -> None:
     """Makes what is missing and starts what is off; says nothing when there is nothing to do.
 
-    hosts: those that are to be up; others that are up stay so. versions: Ollama's, served by the mirror.
+    hosts: those that are to be up; others that are up stay so.
+    versions: Ollama's, served by the mirror, beside those that it serves already.
     Raises LabError. Killed at any point, the next call goes on, and `take_down` finds everything.
     """
     lab = Lab(layout)
@@ -35,7 +38,7 @@ def bring_up(layout: Layout, hosts: Sequence[Host], versions: Sequence[str], pro
         layout.state.mkdir(exist_ok=True)
         _write_sudo_password(layout)
         preparation.ensure_keys(tuple(hosts), layout)
-        supplies = gather(hosts, versions, progress)
+        supplies = gather(hosts, _versions(versions, layout), progress)
         lab.sandbox.start()
         layout.mirror.mkdir(exist_ok=True)
         changed = [host for host in hosts if not preparation.is_prepared(host, supplies, layout)]
@@ -74,6 +77,12 @@ def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -
         for suite in sorted({host.suite for host in hosts if host.gpus})
     }
     return Supplies(authority, images, tools, shaders, releases, models)
+
+
+def _versions(wanted: Sequence[str], layout: Layout) -> list[str]:
+    """Those wanted and those that there are: hosts would be made anew if they lost one, shaders and all."""
+    served = yaml.safe_load(layout.pins.read_text()) or {} if layout.pins.exists() else {}
+    return [version for version in VERSIONS if version in wanted or version in served]
 
 
 def _prepare(lab: Lab, host: Host, supplies: Supplies) -> None:

@@ -20,10 +20,13 @@ tr -d '\n' <"$vulkan/CMakeLists.txt" | grep -oE 'test_shader_extension_support\(
             >"$vulkan/vulkan-shaders/feature-tests/${shader##*/}"
     done
 
+"$(dirname "$0")/old-vulkan-headers.sh" "$vulkan/ggml-vulkan.cpp"
+
 # -O1, as the engine of later versions here.
 options=(-DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DOLLAMA_RUNNER_DIR=vulkan -DCMAKE_INSTALL_PREFIX="$out")
 cmake -G Ninja -S ollama -B build "${options[@]}"
 cmake --build build --target ggml-vulkan
 cmake --install build --component Vulkan --strip
-# The part of the engine that backends share lies one level up, where all of them find it.
-install -D -s -t "$out/lib/ollama" build/lib/ollama/libggml-base.so*
+# What backends share lies one level up, where all of them find it.
+cp -P build/lib/ollama/libggml-base.so* "$out/lib/ollama/"
+strip "$out/lib/ollama/libggml-base.so"

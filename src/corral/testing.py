@@ -12,6 +12,7 @@ patched Python before a connection is made (`from gevent import monkey; monkey.p
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -42,6 +43,7 @@ from corral.ollama.models import Wanted, wanted_models
 from corral.remote import Remote
 from corral.run import HostRun
 from corral.scripts import Script
+from corral.service import systemd
 from corral.settings import INVENTORY_KEY, Settings
 from corral.verification import Loaded
 
@@ -163,6 +165,39 @@ class Machine:
         if declared.require_gpu is not None:
             return declared.require_gpu
         return bool(declared.gpus or state.gpus or state.gpu_error or state.gpu_vendors)
+
+    @property
+    def release(self) -> str:
+        """The directory of the pinned release on the host."""
+        return self.run.service.release
+
+    @property
+    def unit(self) -> str:
+        """The text that the service's unit must have."""
+        return systemd.unit(self.run.service)
+
+    @property
+    def drop_in(self) -> str:
+        """The text that the drop-in override.conf must have."""
+        return systemd.drop_in(self.run.service)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server's process must have in its environment, but for secrets."""
+        wanted = self.run.service
+        return {**wanted.environment, systemd.CONFIG: systemd.config_digest(wanted)}
+
+    # Secrets are compared by digest: pytest shows the values in a failed assertion.
+
+    def secret_digest(self, name: str) -> str:
+        """SHA-256 in hex of the line NAME=VALUE that the server's process must have in its environment."""
+        return _sha256(f"{name}={self.run.service.secrets[name]}\n")
+
+    @property
+    def secrets_file_digest(self) -> str:
+        """SHA-256 in hex of the file with all secrets; "" where there is to be none."""
+        text = systemd.secrets_file(self.run.service)
+        return _sha256(text) if text else ""
 
     def wanted_model(self, name: str) -> Wanted:
         """A declared model, worked out. Raises CorralError when its Modelfile can't be rendered."""
@@ -372,6 +407,10 @@ class Fleet:
     def close(self) -> None:
         for machine in self.machines:
             machine.close()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _caught(look: Callable[[Machine, str], T], machine: Machine, subject: str) -> tuple[T | None, CorralError | None]:

@@ -226,7 +226,8 @@ def check_greeting(run: HostRun, vantage: Vantage) -> Check:
 def _greeting(run: HostRun, vantage: Vantage, client: ollama.Client) -> Check:
     where = api.base_url(run.address, run.port)
     try:
-        answer = api.http(client).get("/", timeout=run.settings.verify_timeout_s)
+        timeout = httpx.Timeout(run.settings.verify_timeout_s, connect=api.CONNECT_TIMEOUT_S)
+        answer = api.http(client).get("/", timeout=timeout)
     except (httpx.HTTPError, OSError) as error:
         return Check(
             "reachable",

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ READ = "systemd_has_read_its_files_since_they_were_changed"
 USER = "the_process_runs_as_its_own_user"
 RELEASE = "the_process_runs_the_pinned_release"
 ENVIRONMENT = "the_process_has_the_declared_environment"
+SECRET = "the_process_has_the_declared_secret"
+SECRETS = "secrets_are_for_root_alone"
 LISTENS = "the_server_listens_where_declared_and_nowhere_else"
 LET_IN = "the_firewall_lets_the_declared_addresses_in"
 KEPT_OUT = "the_firewall_lets_nobody_else_in"
@@ -166,12 +168,12 @@ Look = Callable[..., State]
 def look(tmp_path: Path, inventory: Any) -> Look:
     """Run tests/state as a user does."""
 
-    def go(*arguments: str) -> State:
+    def go(*arguments: str, env: Mapping[str, str] | None = None) -> State:
         report, begun = tmp_path / "report.xml", time.monotonic()
         done = subprocess.run(
             [ROOT / "lab/run", "pytest", "tests/state", "-q", f"--junitxml={report}", *arguments],
             cwd=ROOT,
-            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
+            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write()), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -274,6 +276,22 @@ def test_a_host_that_is_off_or_declared_wrongly_fails_alone_and_says_why_once(
     assert len(seen.failed["rtx4090"]) >= 20
     assert seen.out.count("rtx4090: Could not connect") == 1
     assert seen.out.count("hosts.typo.adress: unknown key") == 1
+
+
+@pytest.mark.usefixtures("deploy_afterwards")
+def test_another_secret_than_declared_fails_its_tests_and_is_never_shown(
+    lab: Lab, inventory: Any, look: Look, deploy: Callable[..., Any]
+) -> None:
+    env = {"LAB_PROXY": "http://lab:dEclared-secret@10.77.0.2:3128"}
+    inventory.only("rtx4090").set("rtx4090", proxy={"env": "LAB_PROXY"})
+    done = deploy(inventory, env=env)
+    assert done.rc == 0, done.out
+    lab.check("rtx4090", "cd /etc/ollama && sed -i s/dEclared/oTher/ secrets.env && chmod 644 secrets.env")
+    lab.check("rtx4090", "systemctl restart ollama")
+    seen = look("-vv", "--showlocals", env=env)
+    assert seen.failed == {"rtx4090": {SECRET, SECRETS}}, seen.out
+    assert "dEclared-secret" not in seen.out
+    assert "oTher-secret" not in seen.out
 
 
 def test_after_a_reboot_everything_is_looked_at_again(lab: Lab, look: Look) -> None:

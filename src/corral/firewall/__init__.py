@@ -62,7 +62,7 @@ def missing(state: FirewallState, scope: Scope, port: int) -> list[str]:
     """What keeps the scope from reaching the port, now or after a reboot: a sentence for each."""
     found = []
     if refused := _refused(state, scope, port):
-        found.append(f"{_names(state)} refuses TCP {port} from {refused}.")
+        found.append(f"{_refusing(state)} TCP {port} from {refused}.")
     for rule in ufw.standing_against(state.ufw, scope, port) if state.ufw.active else ():
         found.append(f"ufw has somebody's rule, {rule.action} TCP {port} from {rule.source}; corral leaves it.")
     if state.ufw.active and (sources := ufw.not_kept(state.ufw, scope, port)):
@@ -117,8 +117,10 @@ def _refused(state: FirewallState, scope: Scope, port: int) -> Addresses:
     return union(network - let_in for network in networks if (network & let_in).size * 2 < network.size)
 
 
-def _names(state: FirewallState) -> str:
-    return " and ".join(state.kinds) or "the kernel's packet filter"
+def _refusing(state: FirewallState) -> str:
+    if len(state.kinds) > 1:
+        return f"{' and '.join(state.kinds)} refuse"
+    return f"{state.kinds[0] if state.kinds else 'a rule'} refuses"
 
 
 def _iptables_commands(refused: Addresses, port: int) -> str:

@@ -30,6 +30,8 @@ permanent() {
 for words in "${REMOVE[@]}"; do bus '' .zone removeRichRule ss "${words%% *}" "${words#* }" >/dev/null; done
 for words in "${ADD[@]}"; do bus '' .zone addRichRule ssi "${words%% *}" "${words#* }" 0 >/dev/null; done
 
+# Left by a run that was cut off while it wrote a file.
+rm -f -- /etc/firewalld/zones/.corral.??????
 for index in "${!FILES[@]}"; do
   file=${FILES[index]} seen=''
   if [[ -e $file ]]; then seen=$(sha256sum <"$file"); fi
@@ -46,6 +48,8 @@ trap 'rm -rf -- "$backups"; kill -KILL "$watchdog" 2>/dev/null || true' EXIT
 for file in "${FILES[@]}"; do
   if [[ -e $file.old ]]; then cp -p -- "$file.old" "$backups/"; fi
 done
+# From here on a connection that ends does not stop this script at once (lib.sh gives it three seconds).
+trap '' TERM
 for words in "${FORGET[@]}"; do permanent removeRichRule "$words"; done
 for words in "${KEEP[@]}"; do permanent addRichRule "$words"; done
 for index in "${!FILES[@]}"; do

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 
-from corral.firewall.addresses import EVERYWHERE, NEVER_REMOTE, Addresses
+from corral.firewall.addresses import EVERYWHERE, IPV4, IPV6, NEVER_REMOTE, Addresses
 from corral.firewall.routes import Arrival, Routes
 
 PortRange = tuple[int, int]
@@ -182,7 +182,8 @@ def openings(hooks: Sequence[Hook], port: int, routes: Routes) -> list[Opening]:
         names = [hook.name for hook in hooks if hook.sees & unnamed]
         verb = "accepts" if len(names) == 1 else "accept"
         because = f"{' and '.join(names)} {verb} what no rule refuses" if names else "nothing filters it"
-        shown = "anywhere" if routes.remote <= unnamed else str(unnamed)
+        whole = union(family for family in (IPV4, IPV6) if family - NEVER_REMOTE <= unnamed)
+        shown = "anywhere" if routes.remote <= unnamed else str(unnamed | whole)
         found.append(Opening(unnamed, f"TCP {port} is open to {shown}: {because}."))
     return found
 

@@ -7,6 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"; kill -KILL "$watchdog" 2>/dev/null || true' EXIT
 conf=$(readlink -f -- "$CONF" || true)
 cut="$INCLUDE (end of file was here)"
+# Left by a run that was cut off while it wrote a file.
+rm -f -- "$(dirname -- "$OWN_FILE")"/.corral.?????? "$(dirname -- "${conf:-$CONF}")"/.corral.??????
 
 # CONF as it was before the line came, to the byte: where its last line had no end, it has none again.
 if [[ -e $conf ]] && ! grep -qxF -e "$INCLUDE" -e "$cut" -- "$conf"; then

@@ -37,8 +37,8 @@ firewall_probe() {
   # Rules of iptables: of the backend that is in use, and of the older one where the kernel has any.
   firewall_rules iptables iptables-save
   firewall_rules ip6tables ip6tables-save
-  if [[ -s /proc/net/ip_tables_names ]]; then firewall_rules iptables-legacy iptables-legacy-save; fi
-  if [[ -s /proc/net/ip6_tables_names ]]; then firewall_rules ip6tables-legacy ip6tables-legacy-save; fi
+  if grep -qs . /proc/net/ip_tables_names; then firewall_rules iptables-legacy iptables-legacy-save; fi
+  if grep -qs . /proc/net/ip6_tables_names; then firewall_rules ip6tables-legacy ip6tables-legacy-save; fi
 
   if have nft; then
     local conf=/etc/nftables.conf
