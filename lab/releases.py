@@ -94,7 +94,7 @@ def ensure_releases(versions: Sequence[str], progress: Progress, given: Path | N
 def versions_in(releases: Path) -> tuple[str, ...]:
     """The versions that a directory of releases offers, newest first."""
     found = [match[1] for path in releases.iterdir() if (match := VERSION_DIRECTORY.fullmatch(path.name))]
-    return tuple(sorted(found, key=_numbers, reverse=True))
+    return tuple(sorted(found, key=numbers, reverse=True))
 
 
 def pins(releases: Path) -> dict[str, dict[str, str]]:
@@ -278,7 +278,8 @@ def _state_of(file: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, to compare it with others."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 

@@ -21,7 +21,7 @@ from lab.building import run, tail
 from lab.config import Gpu
 from lab.errors import LabError
 from lab.progress import Progress
-from lab.releases import ASSET, install_packages, versions_in
+from lab.releases import ASSET, install_packages, numbers, versions_in
 
 SOURCES = Path(__file__).resolve().parent
 DECLARATION = "etc/declared-gpus"
@@ -35,6 +35,10 @@ DRIVER_VERSION, CUDA_VERSION = "550.144.03", "12.4"
 RESERVED_MIB = 512
 #: As in declared.h.
 MAX_GPUS = 8
+SERVICES = "etc/systemd/system.conf.d/declared-gpus.conf"
+#: Mesa 25.0 crashes while it compiles the shaders of Ollama's engine before this version: there it runs on the CPU.
+FIRST_EVERYWHERE = (0, 30)
+SUITES_WITHOUT_OLDER = ("trixie",)
 
 #: The shaders differ with the architecture and with how keys and values are kept: models and settings to compile for.
 WARM_MODELS = ("7b", "8b")
@@ -47,7 +51,7 @@ def ensure_gpu_tools(progress: Progress) -> Path:
     The host needs Mesa's Vulkan drivers and the Vulkan loader, and a declaration; no program there needs any
     environment. Raises LabError.
     """
-    sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h", ".json", ".sh", ".conf"))
+    sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h", ".json", ".sh"))
     return cache.ensure("gpu-tools", sources, lambda target: _build_tools(target, progress), progress)
 
 
@@ -67,6 +71,9 @@ def declare(root: Path, gpus: Sequence[Gpu], host: str) -> None:
     if not 0 < len(gpus) <= MAX_GPUS:
         raise ValueError(f"{host}: between 1 and {MAX_GPUS} GPUs can be declared, not {len(gpus)}")
     (root / DECLARATION).write_text(declaration(gpus, host))
+    if _codename(root) not in SUITES_WITHOUT_OLDER:
+        (root / SERVICES).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SOURCES / "services.conf", root / SERVICES)
     for index in range(1, len(gpus)):
         driver = f"usr/lib/declared-gpus/libvulkan_lvp-{index}.so"
         shutil.copyfile(root / SOFTWARE_DRIVER, root / driver)
@@ -84,19 +91,46 @@ def declaration(gpus: Sequence[Gpu], host: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def uses_gpu(version: str, suite: str) -> bool:
+    """Whether this version of Ollama runs models on the declared GPUs of the suite's hosts."""
+    return suite not in SUITES_WITHOUT_OLDER or numbers(version)[:2] >= FIRST_EVERYWHERE
+
+
+def _codename(root: Path) -> str:
+    """The suite of a root file system; "" when it doesn't say."""
+    release = root / "etc/os-release"
+    lines = release.read_text().splitlines() if release.is_file() else []
+    return next((line.partition("=")[2] for line in lines if line.startswith("VERSION_CODENAME=")), "")
+
+
 def ensure_shaders(suite: str, root: Path, releases: Path, tools: Path, models: Path, progress: Progress) -> Path:
-    """The tree with the compiled shaders of all the releases, to copy over the root of a suite's host with GPUs.
+    """The tree with the compiled shaders of the releases that use the GPU, to copy over a host's root.
 
     Without it, the first answer of every booted host takes a minute or more. Made once, by letting each release
     answer with the suite's own Mesa. root: the suite's root file system with Mesa in it; it is only read.
     Raises LabError with the end of the log.
     """
-    versions = versions_in(releases)
+    versions = [version for version in versions_in(releases) if uses_gpu(version, suite)]
+    trees = [_ensure_shaders_of(version, suite, root, releases, tools, models, progress) for version in versions]
+    if len(trees) == 1:
+        return trees[0]
+
+    def merge(target: Path) -> None:
+        for tree in trees:
+            subprocess.run(["cp", "-a", f"{tree}/.", target], check=True)
+
+    return cache.ensure(f"shaders-{suite}-merged", [tree.name for tree in trees], merge, progress)
+
+
+def _ensure_shaders_of(
+    version: str, suite: str, root: Path, releases: Path, tools: Path, models: Path, progress: Progress
+) -> Path:
+    """The tree with the shaders of one release."""
     inputs: list[str | Path] = [
         # Mesa's cache is good for this very driver, and the machine code in it for this kind of CPU.
         root / SOFTWARE_DRIVER, _cpu(), SOURCES / "layer.c", SOURCES / "warm.sh", SOURCES / "warm-host.sh",
         *WARM_MODELS, *WARM_CACHE_TYPES,
-        *(text for version in versions for text in (version, (releases / f"v{version}" / "sha256sum.txt").read_text())),
+        version, (releases / f"v{version}" / "sha256sum.txt").read_text(),
     ]  # fmt: skip
     name = f"shaders-{suite}"
 
@@ -104,18 +138,17 @@ def ensure_shaders(suite: str, root: Path, releases: Path, tools: Path, models: 
         scratch = cache.unfinished_directory(name)
         log = scratch / "build.log"
         (target / SHADERS).mkdir(parents=True)
-        with progress.step(f"shaders for {suite}", "about two minutes, once") as step:
-            for version in versions:
-                upper = scratch / version / "upper"
-                (upper / "opt/ollama").mkdir(parents=True)
-                (upper / "etc").mkdir()
-                declare(upper, [Gpu("Any", 24564, "8.9")], suite)
-                shutil.copyfile(SOURCES / "warm-host.sh", upper / "warm-host.sh")
-                archive = releases / f"v{version}" / ASSET
-                subprocess.run(["tar", "--zstd", "-xf", str(archive), "-C", str(upper / "opt/ollama")], check=True)
-                command = [SOURCES / "warm.sh", root, tools, upper.parent, models, target / SHADERS]
-                environment = {"TAGS": " ".join(WARM_MODELS), "CACHE_TYPES": " ".join(WARM_CACHE_TYPES)}
-                run(command, scratch, log, step, environment)
+        upper = scratch / version / "upper"
+        (upper / "opt/ollama").mkdir(parents=True)
+        (upper / "etc").mkdir()
+        declare(upper, [Gpu("Any", 24564, "8.9")], suite)
+        shutil.copyfile(SOURCES / "warm-host.sh", upper / "warm-host.sh")
+        archive = releases / f"v{version}" / ASSET
+        subprocess.run(["tar", "--zstd", "-xf", str(archive), "-C", str(upper / "opt/ollama")], check=True)
+        command = [SOURCES / "warm.sh", root, tools, upper.parent, models, target / SHADERS]
+        environment = {"TAGS": " ".join(WARM_MODELS), "CACHE_TYPES": " ".join(WARM_CACHE_TYPES)}
+        with progress.step(f"shaders of Ollama {version} for {suite}", "about two minutes, once") as step:
+            run(command, scratch, log, step, environment)
         if not any((target / SHADERS).rglob("*")):
             raise LabError(f"{suite}: Ollama compiled no shaders; {log}:\n{tail(log)}")
 

@@ -34,10 +34,6 @@ from corral.testing import Fleet, Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A host that is off is a sentence in its tests, not a page of how the connection failed.
-for name in ("paramiko", "pyinfra"):
-    logging.getLogger(name).setLevel(logging.CRITICAL)
-
 
 @dataclass(frozen=True)
 class Target:
@@ -83,8 +79,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("reboot", False) and hasattr(config, "workerinput"):
-        raise pytest.UsageError("--reboot needs a single process: leave out -n")
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError("leave out -n: all hosts are looked at by one process, over one connection each")
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -146,6 +142,9 @@ def _target(item: pytest.Item) -> Target | None:
 
 @pytest.fixture(scope="session")
 def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    # A host that is off is a sentence in its tests, not a page of how the connection failed.
+    for name in ("paramiko", "pyinfra"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     fleet = _fleet(request.config)
     yield fleet
     fleet.close()

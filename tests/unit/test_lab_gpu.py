@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.config import Gpu
-from lab.gpu import DECLARATION, SOURCES, declaration, declare
+from lab.gpu import DECLARATION, SERVICES, SOURCES, declaration, declare, uses_gpu
 
 CARDS = (Gpu("NVIDIA GeForce RTX 4090", 24564, "8.9"), Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5"))
 MIB = 2**20
@@ -77,6 +77,16 @@ def test_a_second_card_gets_a_copy_of_the_driver(tmp_path: Path) -> None:
     assert (tmp_path / "usr/lib/declared-gpus/libvulkan_lvp-1.so").read_bytes() == b"driver"
     manifest = (tmp_path / "etc/vulkan/icd.d/declared-gpu-1.json").read_text()
     assert '"/usr/lib/declared-gpus/libvulkan_lvp-1.so"' in manifest
+
+
+@pytest.mark.parametrize(("suite", "told"), [("bookworm", True), ("trixie", False)])
+def test_an_old_ollama_is_told_to_use_the_gpu_where_that_works(tmp_path: Path, suite: str, told: bool) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(f"ID=debian\nVERSION_CODENAME={suite}\n")
+    declare(tmp_path, CARDS[:1], "host")
+    assert (tmp_path / SERVICES).exists() is told
+    assert uses_gpu("0.24.0", suite) is told
+    assert uses_gpu("0.34.4", suite)
 
 
 def test_nvidia_smi_answers_as_the_real_one(host: Path) -> None:
