@@ -41,8 +41,8 @@ test: set-up
 	lab/run pytest tests/state --reboot
 
 bench: set-up
-	@$(LAB) up --count 10
-	lab/run python -m lab.bench
+	@$(LAB) up --hosts mirror client --count 10
+	lab/run python -m bench
 
 lint: set-up
 	$(PYTHON) -m ruff check .

@@ -45,7 +45,7 @@ from corral.run import HostRun
 from corral.scripts import Script
 from corral.service import systemd
 from corral.settings import INVENTORY_KEY, Settings
-from corral.verification import Loaded
+from corral.verification import Loaded, needs_gpu
 
 #: How long a host may be away when it reboots; servers with much memory take minutes to check it.
 REBOOT_TIMEOUT_S = 900.0
@@ -161,10 +161,7 @@ class Machine:
     @property
     def needs_gpu(self) -> bool:
         """Whether a model on the CPU is a failure: where a GPU is declared or found, unless declared otherwise."""
-        declared, state = self.run.settings, self.run.state
-        if declared.require_gpu is not None:
-            return declared.require_gpu
-        return bool(declared.gpus or state.gpus or state.gpu_error or state.gpu_vendors)
+        return needs_gpu(self.run)
 
     @property
     def release(self) -> str:

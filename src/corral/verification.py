@@ -284,7 +284,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
     try:
         with api.said(f"using {spec.name}"):
             loaded, answered = _load(client, spec)
-            if loaded and _needs_gpu(run) and loaded.on_gpu < loaded.size:
+            if loaded and needs_gpu(run) and loaded.on_gpu < loaded.size:
                 # It may have been loaded while something else held the card's memory: once more, afresh.
                 client.generate(model=spec.name, keep_alive=0)
                 _wait_until_unloaded(client, spec)
@@ -306,7 +306,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
             + ("." if loaded.context == context else f", not the declared {context}."),
             "Run deploys/models.py; the model's own maximum may be smaller.",
         )
-    if not _needs_gpu(run):
+    if not needs_gpu(run):
         yield Check("gpu", True, f"{spec.name} runs {loaded.where}.")
     elif loaded.on_gpu >= loaded.size:
         yield Check("gpu", True, f"{spec.name} runs wholly on the GPU.")
@@ -314,7 +314,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
         yield _off_gpu(run, loaded)
 
 
-def _needs_gpu(run: HostRun) -> bool:
+def needs_gpu(run: HostRun) -> bool:
     """A model on the CPU is a failure where a GPU is declared or seen, unless the inventory says otherwise."""
     if run.settings.require_gpu is not None:
         return run.settings.require_gpu

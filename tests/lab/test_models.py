@@ -1,0 +1,207 @@
+"""The declared models: pulled, made with a Modelfile that people can read, made again when their meaning differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.observation import get, models, no_changes, snapshot
+
+if TYPE_CHECKING:
+    from lab.hosts import Lab
+    from tests.lab.conftest import Deploy, Inventory
+
+HOST, BASE = "rtx2070", "deepseek-r1:7b"
+BLOBS = "/var/lib/ollama/models/blobs"
+MODELFILES = "/etc/ollama/modelfiles"
+HUGGING_FACE = "hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M"
+MODELSCOPE = "modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M"
+
+
+@pytest.fixture
+def good(lab: Lab, inventory: Inventory, deploy: Deploy) -> Inventory:
+    """An inventory of one host, which is as it declares."""
+    run = deploy(inventory.only(HOST))
+    assert run.rc == 0, run.out
+    return inventory
+
+
+def delete(lab: Lab, *names: str) -> None:
+    for name in names:
+        lab.check(HOST, f"ollama rm {name}")
+
+
+def make_by_hand(lab: Lab, name: str, modelfile: str) -> None:
+    lab.write(HOST, "/root/Modelfile", modelfile)
+    lab.check(HOST, f"ollama create {name} -f /root/Modelfile && rm /root/Modelfile")
+
+
+def show(lab: Lab, name: str) -> Any:
+    return get(lab, HOST, "/api/show", {"model": name})
+
+
+def parameters(lab: Lab, name: str) -> dict[str, list[str]]:
+    """Each parameter's values as `ollama show` prints them."""
+    found: dict[str, list[str]] = {}
+    for line in show(lab, name).get("parameters", "").splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value.strip())
+    return found
+
+
+def weights(lab: Lab, name: str) -> str:
+    """SHA-256 of the weights that a model on the host uses."""
+    manifest = json.loads(lab.read(HOST, f"/var/lib/ollama/models/manifests/registry.ollama.ai/library/{name}/latest"))
+    (layer,) = [each for each in manifest["layers"] if each["mediaType"] == "application/vnd.ollama.image.model"]
+    return str(layer["digest"]).removeprefix("sha256:")
+
+
+def test_a_missing_base_is_pulled_and_the_model_made_with_progress(lab: Lab, good: Inventory, deploy: Deploy) -> None:
+    delete(lab, "r1", BASE)
+    before = snapshot(lab, HOST)
+    dry = deploy(good, "models", dry=True)
+    assert dry.rc == 0, dry.out
+    assert f"would pull {BASE}" in dry.out
+    assert f"would make the model r1:latest from {BASE} (num_ctx 8192, temperature 0.6, top_p 0.95)" in dry.out
+    assert snapshot(lab, HOST) == before
+    run = deploy(good, "models")
+    assert run.rc == 0, run.out
+    said = [line.partition("] ")[2] for line in run.about(HOST).splitlines()]
+    steps = (
+        f"pull {BASE}",
+        "pulling manifest",
+        "verifying sha256 digest",
+        "make the model r1:latest from",
+        "writing manifest",
+    )
+    rest = iter(said)
+    for step in steps:
+        assert any(line.startswith(step) for line in rest), f"{step!r} is missing or in the wrong place:\n{run.out}"
+    assert set(models(lab, HOST)) == {BASE, "r1:latest"}
+
+
+def test_the_modelfile_on_the_host_can_be_read_by_anybody_and_makes_the_same_model(
+    lab: Lab, good: Inventory, deploy: Deploy
+) -> None:
+    text = lab.check(HOST, f"runuser -u nobody -- cat {MODELFILES}/r1_latest.modelfile")
+    assert f"FROM {BASE}\n" in text
+    assert "PARAMETER num_ctx 8192\n" in text
+    assert "made by corral" in text
+    make_by_hand(lab, "copy", text)
+    copy, original = show(lab, "copy"), show(lab, "r1")
+    delete(lab, "copy")
+    for key in ("parameters", "template", "system"):
+        assert sorted(copy.get(key, "").splitlines()) == sorted(original.get(key, "").splitlines())
+
+
+def test_a_model_that_somebody_made_again_with_the_same_meaning_is_left_alone(
+    lab: Lab, good: Inventory, deploy: Deploy
+) -> None:
+    lines = lab.read(HOST, f"{MODELFILES}/r1_latest.modelfile").decode().splitlines()
+    settings = [line for line in lines if line.startswith("PARAMETER ")]
+    others = [line for line in lines if line not in settings and not line.startswith("#")]
+    assert len([line for line in settings if line.startswith("PARAMETER stop ")]) > 1
+    before = models(lab, HOST)["r1:latest"]
+    shuffled = "\n".join([*reversed(settings), *others])
+    make_by_hand(lab, "r1", shuffled.replace("PARAMETER top_p 0.95", "PARAMETER top_p 0.950"))
+    after = models(lab, HOST)["r1:latest"]
+    assert after != before, "the model made by hand is the same to the byte: nothing is tested"
+    dry = deploy(good, dry=True)
+    assert "make the model" not in dry.out
+    run = deploy(good)
+    assert run.rc == 0, run.out
+    assert "make the model" not in run.out
+    assert models(lab, HOST)["r1:latest"] == after
+    assert no_changes(deploy(good, "models").out, HOST) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("PARAMETER num_ctx 4096", "num_ctx is 4096, wanted 8192"),
+        ("SYSTEM You are a pirate.", "the system prompt is 'You are a pirate.', wanted empty"),
+    ],
+)
+def test_a_model_that_was_changed_by_hand_is_made_again_with_the_reason(
+    lab: Lab, good: Inventory, deploy: Deploy, change: str, reason: str
+) -> None:
+    text = lab.read(HOST, f"{MODELFILES}/r1_latest.modelfile").decode()
+    key = " ".join(change.split(" ")[:2]) if change.startswith("PARAMETER") else "SYSTEM"
+    make_by_hand(lab, "r1", "\n".join([*(line for line in text.splitlines() if not line.startswith(key)), change, ""]))
+    dry = deploy(good, "models", dry=True)
+    assert "would make the model r1:latest" in dry.out
+    assert reason in dry.out
+    run = deploy(good, "models")
+    assert run.rc == 0, run.out
+    assert reason in run.out
+    assert parameters(lab, "r1")["num_ctx"] == ["8192"]
+    assert not show(lab, "r1").get("system")
+
+
+def test_a_gguf_file_on_the_controller_becomes_a_model(lab: Lab, good: Inventory, deploy: Deploy) -> None:
+    content = lab.read(HOST, f"{BLOBS}/sha256-{weights(lab, 'r1')}")
+    directory = good.path.parent / "my models"
+    directory.mkdir()
+    (directory / "tiny one.gguf").write_bytes(content + bytes(256))
+    digest = hashlib.sha256(content + bytes(256)).hexdigest()
+    good.set(HOST, models=[{"name": "mine", "from": "./my models/tiny one.gguf", "parameters": {"num_ctx": 2048}}])
+    before = snapshot(lab, HOST)
+    dry = deploy(good, "models", dry=True)
+    assert "would make the model mine:latest from ./my models/tiny one.gguf (num_ctx 2048)" in dry.out
+    assert snapshot(lab, HOST) == before
+    run = deploy(good)
+    assert run.rc == 0, run.out
+    assert parameters(lab, "mine")["num_ctx"] == ["2048"]
+    assert lab.exec(HOST, f"test -f {BLOBS}/sha256-{digest} -o -f {BLOBS}/sha256-{weights(lab, 'mine')}").rc == 0
+    again = deploy(good, "models")
+    assert no_changes(again.out, HOST) == 3, again.out
+    (directory / "tiny one.gguf").write_bytes(content + bytes(512))
+    other = deploy(good, "models", dry=True)
+    assert "would make the model mine" in other.out, "other weights in the file are no change"
+    delete(lab, "mine")
+
+
+def test_models_of_hugging_face_and_modelscope_and_with_texts_of_their_own_stand_side_by_side(
+    lab: Lab, good: Inventory, deploy: Deploy
+) -> None:
+    template = "{{ .System }}\n{{ range .Messages }}[user] {{ .Content }}{{ end }} [answer]"
+    system = 'You answer briefly.\nYou say "so" and never \\ or # or {{ x }}.'
+    good.set(
+        HOST,
+        models=[
+            {"name": "from-hf", "from": HUGGING_FACE, "parameters": {"num_ctx": 2048}},
+            {"name": "team/from-ms:v1", "from": MODELSCOPE, "parameters": {"num_ctx": 2048, "num_predict": 64}},
+            {
+                "name": "texts",
+                "from": BASE,
+                "template": template,
+                "system": system,
+                "parameters": {"num_ctx": 4096, "stop": ["<|end|>", 'a "quoted" one'], "seed": 7},
+            },
+        ],
+    )
+    before = snapshot(lab, HOST)
+    dry = deploy(good, dry=True)
+    assert dry.rc == 0, dry.out
+    for summary in (f"pull {HUGGING_FACE}", f"pull {MODELSCOPE}", f"make the model from-hf:latest from {HUGGING_FACE}",
+                    "make the model team/from-ms:v1", "make the model texts"):  # fmt: skip
+        assert f"would {summary}" in dry.out
+    assert snapshot(lab, HOST) == before
+    run = deploy(good)
+    assert run.rc == 0, run.out
+    assert {HUGGING_FACE, MODELSCOPE, "from-hf:latest", "team/from-ms:v1", "texts:latest"} <= set(models(lab, HOST))
+    shown = show(lab, "texts")
+    assert (shown["template"], shown["system"]) == (template, system)
+    assert sorted(json.loads(stop) for stop in parameters(lab, "texts")["stop"]) == ["<|end|>", 'a "quoted" one']
+    assert parameters(lab, "texts")["seed"] == ["7"]
+    assert parameters(lab, "team/from-ms:v1")["num_predict"] == ["64"]
+    for name in ("from-hf", "team/from-ms:v1", "texts"):
+        assert re.search(rf"{name} runs 100% GPU", run.out)
+    again = deploy(good)
+    assert again.rc == 0
+    assert no_changes(again.out, HOST) == 6, again.out
+    delete(lab, "from-hf", "team/from-ms:v1", "texts", HUGGING_FACE, MODELSCOPE)
