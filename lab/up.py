@@ -72,10 +72,13 @@ def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -
         images = dict(zip(suites, made, strict=True))
     releases, models = ensure_releases(versions, progress), ensure_models(progress)
     tools = ensure_gpu_tools(progress)
-    shaders = {
-        suite: ensure_shaders(suite, images[suite], releases, tools, models, progress)
-        for suite in sorted({host.suite for host in hosts if host.gpus})
-    }
+    with_gpus = sorted({host.suite for host in hosts if host.gpus})
+    # Compiling shaders keeps one core busy, so the suites don't wait for each other.
+    with ThreadPoolExecutor() as pool:
+        compiled = pool.map(
+            lambda suite: ensure_shaders(suite, images[suite], releases, tools, models, progress), with_gpus
+        )
+        shaders = dict(zip(with_gpus, compiled, strict=True))
     return Supplies(authority, images, tools, shaders, releases, models)
 
 
