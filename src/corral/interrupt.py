@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -16,4 +17,8 @@ def exit_with_code_on_interrupt() -> None:
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     print("Interrupted. What was done stays done; run again to continue.", file=sys.stderr)
-    sys.exit(INTERRUPTED)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: whichever greenlet is at work gets the signal, and one that is a thread to paramiko would end
+    # alone. Connections end with the process, and hosts end what they were doing for it.
+    os._exit(INTERRUPTED)
