@@ -145,7 +145,7 @@ def test_after_it_the_server_has_the_declared_environment_and_nothing_else(four:
         "OLLAMA_KEEP_ALIVE": "30m",
     }
     seen = {name: value for name, value in server_environment(lab, host).items() if name.startswith("OLLAMA_")}
-    of_all_services = lab.check(host, "systemctl show --property=DefaultEnvironment --value").split()
+    of_all_services = lab.check(host, "systemctl show-environment").split()
     assert {name: value for name, value in seen.items() if f"{name}={value}" not in of_all_services} == expected
     lines = [line for line in lab.read(host, DROP_IN).decode().splitlines() if not line.startswith("#")]
     assert lines == ["[Service]", *(f'Environment="{line}"' for line in _environment_lines(expected))]
@@ -238,17 +238,14 @@ def test_another_version_is_put_beside_the_old_one_and_back(lab: Lab, inventory:
     inventory.only(host)
     assert deploy(inventory).rc == 0
     digests = models(lab, host)
-    # Its engine finds no Vulkan device in the lab; what is tested here is the switch.
-    inventory.set(host, ollama_version=OLDER, require_gpu=False, gpus=None)
-    down = deploy(inventory)
+    down = deploy(inventory.set(host, ollama_version=OLDER))
     assert down.rc == 0, down.out
     assert get(lab, host, "/api/version")["version"] == OLDER
     assert lab.check(host, "readlink /opt/ollama/current").strip() == f"/opt/ollama/{OLDER}"
     assert lab.exec(host, f"/opt/ollama/{VERSION}/bin/ollama --version").rc == 0
     assert models(lab, host) == digests
     since = time.time()
-    inventory.set(host, ollama_version=VERSION)
-    up = deploy(inventory)
+    up = deploy(inventory.set(host, ollama_version=VERSION))
     assert up.rc == 0, up.out
     assert get(lab, host, "/api/version")["version"] == VERSION
     assert models(lab, host) == digests
@@ -364,6 +361,6 @@ def test_a_host_without_a_direct_way_fetches_release_and_models_through_the_prox
     run = deploy(inventory, env={"LAB_PROXY": proxy})
     assert run.rc == 0, run.out
     targets = {line.split()[-1] for line in lab.journal("mirror", since, "--unit=way-out") if "tunnelled to" in line}
-    assert targets == {"mirror.lab:443", "registry.ollama.ai:443"}
+    assert {"mirror.lab:443", "registry.ollama.ai:443"} <= targets
     again = deploy(inventory, env={"LAB_PROXY": proxy})
     assert no_changes(again.out, "rtx2070") == len(STEPS), again.out
