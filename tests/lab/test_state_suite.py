@@ -173,7 +173,8 @@ def look(tmp_path: Path, inventory: Any) -> Look:
         done = subprocess.run(
             [ROOT / "lab/run", "pytest", "tests/state", "-q", f"--junitxml={report}", *arguments],
             cwd=ROOT,
-            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write()), **(env or {})},
+            # In a pipeline (CI is set) pytest says each message twice.
+            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write()), "CI": "", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

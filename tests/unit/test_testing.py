@@ -83,7 +83,8 @@ def pytest_state(inventory: Path, *arguments: str) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-m", "pytest", "tests/state", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
-        env={**os.environ, "CORRAL_INVENTORY": str(inventory), "PYTEST_ADDOPTS": ""},
+        # In a pipeline (CI is set) pytest says each message twice.
+        env={**os.environ, "CORRAL_INVENTORY": str(inventory), "PYTEST_ADDOPTS": "", "CI": ""},
         capture_output=True,
         text=True,
         check=False,
