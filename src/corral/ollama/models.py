@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import gevent
 import jinja2
 import ollama
 
@@ -110,8 +111,13 @@ def file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def of_file() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    # In a thread: minutes for a large file, in which other hosts must go on hearing from this run (lib.sh).
+    digest: str = gevent.get_hub().threadpool.apply(of_file)
+    return digest
 
 
 def check(run: HostRun) -> None:
