@@ -173,9 +173,7 @@ def test_a_host_that_loses_power_in_the_middle_is_finished_by_later_runs(
     assert_converged(deploy(inventory), lab, "rtx4090")
 
 
-def test_a_cut_cable_ends_the_run_at_both_ends(
-    lab: Lab, inventory: Inventory, start: Start, deploy: Deploy
-) -> None:
+def test_a_cut_cable_ends_the_run_at_both_ends(lab: Lab, inventory: Inventory, start: Start, deploy: Deploy) -> None:
     lab.reset("rtx2070")
     inventory.only("rtx2070")
     lab.mirror.set(bytes_per_second=SLOW)
