@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -168,11 +169,14 @@ def test_no_host_reaches_anything_outside_nor_waits_for_a_name(lab: Lab) -> None
 
 
 def test_a_host_whose_cable_is_pulled_is_out_of_reach_until_it_is_plugged_in(lab: Lab) -> None:
-    reach = ["ssh", "-o", "ConnectTimeout=1", "rtx4090", "true"]
+    def reach(timeout_s: int) -> int:
+        command = ["ssh", "-o", f"ConnectTimeout={timeout_s}", "rtx4090", "true"]
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode
+
     lab.cut("rtx4090")
-    assert subprocess.run(reach, check=False, stderr=subprocess.DEVNULL).returncode == 255
+    assert reach(1) == 255
     lab.uncut("rtx4090")
-    assert subprocess.run(reach, check=False).returncode == 0
+    assert reach(20) == 0
 
 
 def test_sshd_counts_connections_and_commands(lab: Lab) -> None:
@@ -214,7 +218,7 @@ def test_memory_that_is_held_shows_until_it_is_freed(lab: Lab) -> None:
 def test_a_delay_is_added_to_every_round_trip(lab: Lab) -> None:
     def seconds() -> float:
         started = time.monotonic()
-        subprocess.run(["bash", "-c", "exec 3<>/dev/tcp/10.77.0.20/22"], check=True)
+        socket.create_connection(("10.77.0.20", 22)).close()
         return time.monotonic() - started
 
     try:
@@ -222,4 +226,4 @@ def test_a_delay_is_added_to_every_round_trip(lab: Lab) -> None:
         assert min(seconds() for _ in range(3)) > 0.1
     finally:
         lab.delay(0)
-    assert min(seconds() for _ in range(3)) < 0.1
+    assert min(seconds() for _ in range(10)) < 0.1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab.observation import get, models, no_changes, snapshot
+from tests.lab.observation import get, models, snapshot
 
 if TYPE_CHECKING:
     from lab.hosts import Lab
@@ -36,8 +36,8 @@ def delete(lab: Lab, *names: str) -> None:
 
 
 def make_by_hand(lab: Lab, name: str, modelfile: str) -> None:
-    lab.write(HOST, "/tmp/Modelfile", modelfile)
-    lab.check(HOST, f"ollama create {name} -f /tmp/Modelfile && rm /tmp/Modelfile")
+    lab.write(HOST, "/root/Modelfile", modelfile)
+    lab.check(HOST, f"ollama create {name} -f /root/Modelfile && rm /root/Modelfile")
 
 
 def show(lab: Lab, name: str) -> Any:
@@ -116,28 +116,22 @@ def test_a_model_that_somebody_made_again_with_the_same_meaning_is_left_alone(
     assert run.rc == 0, run.out
     assert "make the model" not in run.out
     assert models(lab, HOST)["r1:latest"] == after
-    assert no_changes(deploy(good, "models").out, HOST) == 3
+    assert "would" not in deploy(good, dry=True).about(HOST)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ("PARAMETER num_ctx 4096", "num_ctx is 4096, wanted 8192"),
-        ("SYSTEM You are a pirate.", "the system prompt is 'You are a pirate.', wanted empty"),
-    ],
-)
-def test_a_model_that_was_changed_by_hand_is_made_again_with_the_reason(
-    lab: Lab, good: Inventory, deploy: Deploy, change: str, reason: str
+def test_a_model_that_was_changed_by_hand_is_made_again_with_the_reasons(
+    lab: Lab, good: Inventory, deploy: Deploy
 ) -> None:
     text = lab.read(HOST, f"{MODELFILES}/r1_latest.modelfile").decode()
-    key = " ".join(change.split(" ")[:2]) if change.startswith("PARAMETER") else "SYSTEM"
-    make_by_hand(lab, "r1", "\n".join([*(line for line in text.splitlines() if not line.startswith(key)), change, ""]))
+    make_by_hand(lab, "r1", text.replace("num_ctx 8192", "num_ctx 4096") + "SYSTEM You are a pirate.\n")
+    reasons = "again (num_ctx is 4096, wanted 8192; the system prompt is 'You are a pirate.', wanted empty)"
     dry = deploy(good, "models", dry=True)
-    assert "would make the model r1:latest" in dry.out
-    assert reason in dry.out
+    assert f"would make the model r1:latest from {BASE}" in dry.out
+    assert reasons in dry.out
+    assert parameters(lab, "r1")["num_ctx"] == ["4096"]
     run = deploy(good, "models")
     assert run.rc == 0, run.out
-    assert reason in run.out
+    assert reasons in run.out
     assert parameters(lab, "r1")["num_ctx"] == ["8192"]
     assert not show(lab, "r1").get("system")
 
@@ -157,8 +151,8 @@ def test_a_gguf_file_on_the_controller_becomes_a_model(lab: Lab, good: Inventory
     assert run.rc == 0, run.out
     assert parameters(lab, "mine")["num_ctx"] == ["2048"]
     assert lab.exec(HOST, f"test -f {BLOBS}/sha256-{digest} -o -f {BLOBS}/sha256-{weights(lab, 'mine')}").rc == 0
-    again = deploy(good, "models")
-    assert no_changes(again.out, HOST) == 3, again.out
+    again = deploy(good, dry=True)
+    assert "would" not in again.out
     (directory / "tiny one.gguf").write_bytes(content + bytes(512))
     other = deploy(good, "models", dry=True)
     assert "would make the model mine" in other.out, "other weights in the file are no change"
@@ -201,7 +195,7 @@ def test_models_of_hugging_face_and_modelscope_and_with_texts_of_their_own_stand
     assert parameters(lab, "team/from-ms:v1")["num_predict"] == ["64"]
     for name in ("from-hf", "team/from-ms:v1", "texts"):
         assert re.search(rf"{name} runs 100% GPU", run.out)
-    again = deploy(good)
+    again = deploy(good, dry=True)
     assert again.rc == 0
-    assert no_changes(again.out, HOST) == 6, again.out
+    assert "would" not in again.out
     delete(lab, "from-hf", "team/from-ms:v1", "texts", HUGGING_FACE, MODELSCOPE)

@@ -17,7 +17,7 @@ from tests.lab.observation import get, snapshot, unload
 
 if TYPE_CHECKING:
     from lab.hosts import Lab
-    from tests.lab.conftest import Deploy, Inventory, Run
+    from tests.lab.conftest import Deploy, Inventory
 
 ROOT = Path(__file__).parents[2]
 HOST, CARD = "rtx2070", "NVIDIA GeForce RTX 2070"
@@ -175,12 +175,9 @@ def test_status_shows_each_host_in_a_table_and_its_exit_code_tells(lab: Lab, goo
     code, table = status(good)
     assert code == 0, table
     (row,) = [line for line in table.splitlines() if HOST in line]
-    assert [cell.strip() for cell in re.split("[│┃|]", row) if cell.strip()][:6] == [
-        HOST, CARD, "0.34.4", "r1", "8192", "100% GPU",
-    ]  # fmt: skip
-    code, text = status(good, "--json")
-    (as_json,) = json.loads(text)
-    assert (code, as_json["host"], as_json["verdict"]) == (0, HOST, "ok")
+    cells = [cell.strip() for cell in re.split("[│┃|]", row) if cell.strip()]
+    assert cells[:6] == [HOST, CARD, "0.34.4", "r1", "8192", "100% GPU"]
+    assert float(cells[6]) > 0
     assert snapshot(lab, HOST) == before
     lab.check(HOST, "systemctl stop ollama")
     try:
@@ -191,25 +188,11 @@ def test_status_shows_each_host_in_a_table_and_its_exit_code_tells(lab: Lab, goo
     assert "ollama.service is inactive" in table
 
 
-def test_status_shows_a_host_that_is_off_beside_those_that_serve(lab: Lab, inventory: Inventory) -> None:
+def test_status_shows_a_host_that_is_off_beside_one_that_serves(lab: Lab, good: Inventory) -> None:
+    good.document["hosts"]["rtx3080"] = {"address": "10.77.0.12", "ssh_user": "ops"}
     lab.kill("rtx3080")
-    code, text = status(inventory.only("rtx3080", HOST), "--json")
+    code, text = status(good, "--json")
     rows: dict[str, Any] = {row["host"]: row for row in json.loads(text)}
     assert code == 1
     assert rows["rtx3080"]["verdict"] != "ok"
-    assert rows[HOST]["verdict"] == "ok"
-
-
-def test_one_host_that_fails_does_not_hide_that_the_other_is_well(
-    lab: Lab, inventory: Inventory, deploy: Deploy
-) -> None:
-    inventory.only(HOST, "rtx4090")
-    assert deploy(inventory).rc == 0
-    lab.check("rtx4090", "systemctl stop ollama")
-    try:
-        run: Run = deploy(inventory, "verify")
-    finally:
-        lab.check("rtx4090", "systemctl start ollama")
-    assert run.rc == 1
-    assert "ollama.service is inactive" in run.about("rtx4090")
-    assert "verified: " in run.about(HOST)
+    assert (rows[HOST]["verdict"], rows[HOST]["where"]) == ("ok", "100% GPU")
