@@ -110,6 +110,7 @@ def _inventory(hosts: Sequence[Host]) -> str:
             host.name: {
                 "address": host.address,
                 "ssh_user": host.user,
+                "ssh_connect_retries": 3,  # ten hosts that boot at once on two cores are slow to greet
                 "gpus": [gpu.name for gpu in host.gpus],
                 "models": [MODEL],
             }
