@@ -270,6 +270,7 @@ class Lab:
             return
         files = self.files(host.name)
         end_group(group)
+        network.unplug(self.sandbox, host)
         preparation.mount(files, host, self.sandbox)
         arguments = json.loads(files.arguments.read_text())
         command = self.sandbox.inside([SCRIPTS / "boot.sh", files.root, host.name, *arguments])

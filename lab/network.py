@@ -23,6 +23,12 @@ def port(host: Host) -> str:
     return f"vb-{host.name}"
 
 
+def unplug(sandbox: Sandbox, host: Host) -> None:
+    """Removes the port of a host that is off: the kernel does so too, but perhaps not before the next boot."""
+    with contextlib.suppress(LabError):  # it has
+        sandbox.run("ip", "link", "del", port(host))
+
+
 def cut(sandbox: Sandbox, host: Host) -> None:
     """Pulls the host's cable, until `uncut` or its next boot."""
     _set_link(sandbox, host, "down")
