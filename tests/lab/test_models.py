@@ -36,8 +36,8 @@ def delete(lab: Lab, *names: str) -> None:
 
 
 def make_by_hand(lab: Lab, name: str, modelfile: str) -> None:
-    lab.write(HOST, "/root/Modelfile", modelfile)
-    lab.check(HOST, f"ollama create {name} -f /root/Modelfile && rm /root/Modelfile")
+    lab.write(HOST, "/tmp/Modelfile", modelfile)
+    lab.check(HOST, f"ollama create {name} -f /tmp/Modelfile && rm /tmp/Modelfile")
 
 
 def show(lab: Lab, name: str) -> Any:
