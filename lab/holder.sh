@@ -16,6 +16,9 @@ fi
 
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
+# An interface answers for its own address only. The bridge would answer for the controller's too, which lies
+# beyond the pair, and hosts that heard it first would send their packets past delay.py.
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
 first=yes
 for network in "$@"; do
     bridge=${network%%=*}

@@ -223,10 +223,8 @@ def test_a_delay_is_added_to_every_round_trip(lab: Lab) -> None:
 
     try:
         lab.delay(100)
-        # Both directions are delayed, each by a relay of its own that may take a moment to start.
-        deadline = time.monotonic() + 20
-        while min(seconds() for _ in range(3)) <= 0.1:
-            assert time.monotonic() < deadline
+        assert min(seconds() for _ in range(3)) > 0.1
+        assert seconds() < 1
     finally:
         lab.delay(0)
     assert min(seconds() for _ in range(10)) < 0.1
