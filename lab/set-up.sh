@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
-    iproute2 mmdebstrap openssh-client openssl procps python3-venv systemd-container util-linux zstd
+    iproute2 mmdebstrap openssh-client openssl procps python3-venv strace systemd-container util-linux zstd
 )
 
 if [ "$(id -u)" != 0 ]; then

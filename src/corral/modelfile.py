@@ -38,7 +38,8 @@ _IGNORED_BY_OLLAMA = (
 )
 _REFUSED_BY_OLLAMA = ("typical_p",)  # by v0.34.4; v0.24.0 still took it
 _LARGEST_INT = 2**53  # the server keeps parameters as JSON numbers, so as 64-bit floats
-_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of 32 bits
+#: From here on numbers round to infinity in 32 bits.
+_TOO_LARGE_A_FLOAT = (2 - 2**-24) * 2.0**127
 _INT = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d{1,40}\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool
@@ -128,7 +129,7 @@ def parameter(name: str, value: object) -> Setting:
         wanted = {int: "a whole number", float: "a number", bool: "true or false"}
         raise CorralError(
             f"parameter {name} is {value!r}, which is not {wanted.get(kind, 'text or a list of texts')}",
-            f"give {name} {wanted.get(kind, 'the texts to stop at')}",
+            f"Give {name} {wanted.get(kind, 'the texts to stop at')}",
         )
     return result
 
@@ -146,11 +147,11 @@ def float32(number: float) -> float:
 
 def _bad_name(name: str) -> CorralError:
     if name in _REFUSED_BY_OLLAMA:
-        return CorralError(f"parameter {name} is no longer supported by Ollama", "leave it out")
+        return CorralError(f"parameter {name} is no longer supported by Ollama", "Leave it out")
     if name in _IGNORED_BY_OLLAMA:
-        return CorralError(f"parameter {name} has no effect in Ollama any more", "leave it out")
+        return CorralError(f"parameter {name} has no effect in Ollama any more", "Leave it out")
     close = difflib.get_close_matches(name.lower(), PARAMETERS, n=1)
-    remedy = f"did you mean {close[0]}?" if close else f"Ollama knows {', '.join(sorted(PARAMETERS))}"
+    remedy = f"Did you mean {close[0]}?" if close else f"Ollama knows {', '.join(sorted(PARAMETERS))}"
     return CorralError(f"Ollama has no parameter {name!r}", remedy)
 
 
@@ -181,7 +182,7 @@ def _number(value: object) -> float | int | None:
         number = value
     else:
         return None
-    return number if abs(number) <= _LARGEST_FLOAT else None
+    return number if abs(number) < _TOO_LARGE_A_FLOAT else None
 
 
 def _whole(number: float | int) -> int | None:
@@ -203,12 +204,12 @@ def parse(text: str) -> Modelfile:
     messages: list[Message] = []
     for line, instruction, argument, value in _commands(text):
         if instruction == "draft":
-            raise _at(line, "DRAFT is not supported", "leave it out")
+            raise _at(line, "DRAFT is not supported", "Leave it out")
         if instruction == "license":
             licenses.append(value)
         elif instruction == "message":
             if argument not in _ROLES:
-                raise _at(line, f"{argument!r} is no role of a MESSAGE", f"use one of {', '.join(_ROLES)}")
+                raise _at(line, f"{argument!r} is no role of a MESSAGE", f"Use one of {', '.join(_ROLES)}")
             messages.append(Message(argument, value))
         elif instruction == "parameter":
             try:
@@ -226,7 +227,7 @@ def parse(text: str) -> Modelfile:
         else:
             texts[instruction] = value
     if not texts.get("from"):
-        raise CorralError("the Modelfile has no FROM line", "name the base in a line FROM name")
+        raise CorralError("the Modelfile has no FROM line", "Name the base in a line FROM name")
     return Modelfile(
         from_=texts.pop("from"),
         parameters=settings,
@@ -308,7 +309,7 @@ def quote(text: str) -> str:
         names = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'control character')}" for c in lost)
         raise CorralError(
             f"the text holds {names}, which Ollama drops from a Modelfile",
-            "put an ordinary space in its place or leave it out",
+            "Put an ordinary space in its place or leave it out",
         )
     needs_quotes = not text or text[0] == '"' or text.strip(_BLANK) != text or re.search(r"[\r\n]", text)
     quoted = f'"""{text}"""' if needs_quotes else text
@@ -356,10 +357,10 @@ def render(
             {**(variables or {}), **own, "name": name, "host": host, "parameter_lines": lines}
         )
     except jinja2.TemplateNotFound as error:
-        raise CorralError(f"there is no Modelfile template {error.name}", "check its name") from error
+        raise CorralError(f"there is no Modelfile template {error.name}", "Check its name") from error
     except jinja2.TemplateSyntaxError as error:
         problem = f"{error.name or template}, line {error.lineno}: {error.message}"
-        raise CorralError(problem, "correct the template") from error
+        raise CorralError(problem, "Correct the template") from error
     except Exception as error:  # a template can raise anything: it calls methods and filters
         raise _in_template(template, error) from error
     try:
@@ -368,7 +369,7 @@ def render(
         raise CorralError(f"{template} renders a bad {error.problem}", error.remedy, text) from error
     missing = list(_left_out(wanted, result))
     if missing:
-        raise CorralError(f"{template} leaves out or changes {', '.join(missing)}", "correct the template")
+        raise CorralError(f"{template} leaves out or changes {', '.join(missing)}", "Correct the template")
     return Rendered(text, result)
 
 
@@ -388,7 +389,7 @@ def _in_template(template: str, error: Exception) -> CorralError:
             place = f"{template if file.startswith('<') else PurePosixPath(file).name}, line {line}"
     if isinstance(error, CorralError):
         return CorralError(f"{place}: {error.problem}", error.remedy)
-    return CorralError(f"{place}: {error}", "correct the template, or declare what it asks for")
+    return CorralError(f"{place}: {error}", "Correct the template, or declare what it asks for")
 
 
 def _left_out(wanted: Modelfile, got: Modelfile) -> Iterator[str]:
@@ -474,5 +475,5 @@ def chat_template(spec: str, directories: Sequence[Path]) -> ChatTemplate:
     known = sorted({path.stem for directory in directories for path in directory.glob("*.gotmpl")})
     raise CorralError(
         f"there is no chat template {spec!r}",
-        f"use one of {', '.join(known) or '(none found)'}, or write the template itself",
+        f"Use one of {', '.join(known) or '(none found)'}, or write the template itself",
     )

@@ -151,5 +151,5 @@ def _fault(part: str, value: str) -> str:
 def _refusal(text: str, reason: str) -> CorralError:
     return CorralError(
         f"{text!r} is not a model name that can be used: {reason}",
-        "write [host/namespace/]model[:tag], as in deepseek-r1:14b or hf.co/user/repo:Q4_K_M",
+        "Write [host/namespace/]model[:tag], as in deepseek-r1:14b or hf.co/user/repo:Q4_K_M",
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from lab.hosts import Lab
 
+#: Of Ollama: what the lab's hosts get by default, and the one that is to be had beside it.
+VERSION, OLDER = "0.34.4", "0.24.0"
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 STEPS = (
     "Check that the host can be set up",

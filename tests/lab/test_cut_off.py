@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lab.sandbox import wait_for
@@ -20,6 +21,8 @@ from tests.lab.expect import (
     said_once,
     wait_for_file,
 )
+from tests.lab.observation import VERSION
+from tests.lab.tracing import appearances
 
 if TYPE_CHECKING:
     from lab.hosts import Lab
@@ -66,6 +69,26 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_later_ones(
 
     assert_converged(second, lab, "rtx3080")
     assert_changed_nothing(second, "rtx3080")
+
+
+def test_what_others_read_appears_whole_in_one_rename(lab: Lab, inventory: Inventory, deploy: Deploy) -> None:
+    """So that no moment at which a run or a host is cut off can leave half of it."""
+    lab.reset("rtx2070")
+    files = (
+        f"/opt/ollama/{VERSION}",
+        "/opt/ollama/current",
+        "/usr/local/bin/ollama",
+        "/etc/systemd/system/ollama.service",
+        "/etc/systemd/system/ollama.service.d/override.conf",
+        "/etc/ollama/modelfiles/r1_latest.modelfile",
+        "/etc/nftables.conf",
+    )
+    lab.check("rtx2070", ["mkdir", "-p", *{str(PurePosixPath(file).parent) for file in files}])
+
+    with appearances(lab, "rtx2070", files) as found:
+        assert_converged(deploy(inventory.only("rtx2070")), lab, "rtx2070")
+
+    assert found == {file: ["MOVED_TO"] for file in files}
 
 
 def test_a_run_that_is_killed_in_the_middle_of_a_download_is_resumed_where_it_stopped(

@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from tests.lab.observation import (
+    OLDER,
     SERVERS,
     STEPS,
+    VERSION,
     at_once,
     boot_id,
     get,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from lab.mirror import Request
     from tests.lab.conftest import Deploy, Inventory, Run
 
-VERSION, OLDER = "0.34.4", "0.24.0"
 ADDRESSES = {"rtx4090": "10.77.0.11", "rtx3080": "10.77.0.12", "rtx2070": "10.77.0.13"}
 MODELS_DIRS = {host: "/var/lib/ollama/models" for host in SERVERS} | {"rtx3080": "/mnt/big disk/ollama models"}
 SOURCES = {"rtx4090": "deepseek-r1:32b-qwen-distill-q4_K_M", "rtx3080": "deepseek-r1:14b", "rtx2070": "deepseek-r1:7b"}

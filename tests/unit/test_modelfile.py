@@ -100,7 +100,7 @@ def test_characters_that_ollama_drops_are_dropped() -> None:
         ("FROM x\nFORM y\n", "line 2: 'FORM' is not an instruction"),
         ("FROM\n", "no FROM line"),
         ("FROM x\n\u3000\n", "line 2"),
-        ("FROM x\nPARAMETER num_cxt 1\n", "line 2: Ollama has no parameter 'num_cxt'. did you mean num_ctx?"),
+        ("FROM x\nPARAMETER num_cxt 1\n", "line 2: Ollama has no parameter 'num_cxt'. Did you mean num_ctx?"),
         ("FROM x\nPARAMETER num_ctx 4k\n", "line 2: parameter num_ctx is '4k', which is not a whole number"),
         ("FROM x\nPARAMETER num_ctx 4096.0\n", "not a whole number"),
         ("FROM x\nPARAMETER temperature warm\n", "not a number"),
@@ -167,6 +167,12 @@ def test_a_parameter_from_the_inventory_gets_ollamas_type(name: str, value: obje
 def test_a_bad_parameter_from_the_inventory_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(CorralError, match=name):
         parameters({name: value})
+
+
+def test_the_largest_32_bit_float_is_a_number_also_as_it_is_written_short() -> None:
+    assert parameters({"temperature": 3.4028235e38, "top_p": "-3.4028235e38"})
+    with pytest.raises(CorralError, match="temperature"):
+        parameters({"temperature": 3.4028236e38})
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -352,5 +358,5 @@ def test_the_first_directory_that_has_a_chat_template_wins(tmp_path: Path) -> No
 
 
 def test_an_unknown_chat_template_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(CorralError, match="use one of deepseek-r1"):
+    with pytest.raises(CorralError, match="Use one of deepseek-r1"):
         chat_template("deepseek", CHAT)

@@ -15,6 +15,7 @@ from typing import Any
 import httpcore
 import httpx
 import ollama
+from rich.filesize import decimal
 
 from corral.errors import CorralError
 from corral.remote import Remote, Stream
@@ -143,7 +144,7 @@ def follow(stream: Iterable[Any], show: Callable[[str], None], interval_s: float
                 show(text)
         elif total and completed and time.monotonic() - shown >= interval_s:
             shown = time.monotonic()
-            show(f"{text}: {completed / 1e9:.1f} of {total / 1e9:.1f} GB ({completed * 100 // total} %)")
+            show(f"{text}: {decimal(completed)} of {decimal(total)} ({completed * 100 // total} %)")
 
 
 def create(client: ollama.Client, request: Mapping[str, object]) -> Iterator[ollama.ProgressResponse]:
@@ -168,4 +169,4 @@ def chunks(path: Path, show: Callable[[str], None], interval_s: float = 5.0) -> 
             sent += len(block)
             if time.monotonic() - shown >= interval_s:
                 shown = time.monotonic()
-                show(f"uploading {path.name}: {sent / 1e9:.1f} of {total / 1e9:.1f} GB ({sent * 100 // total} %)")
+                show(f"uploading {path.name}: {decimal(sent)} of {decimal(total)} ({sent * 100 // total} %)")

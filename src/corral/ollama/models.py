@@ -19,6 +19,7 @@ from typing import Any
 import gevent
 import jinja2
 import ollama
+from rich.filesize import decimal
 
 from corral import layout, modelfile
 from corral.changes import Change
@@ -134,8 +135,8 @@ def check(run: HostRun) -> None:
         need += size
     if need > run.state.free_for_models:
         raise CorralError(
-            f"models_dir: the disk of {run.settings.models_dir} has {run.state.free_for_models / 1e9:.1f} GB free, "
-            f"the declared models need {need / 1e9:.1f} GB more",
+            f"models_dir: the disk of {run.settings.models_dir} has {decimal(run.state.free_for_models)} free, "
+            f"the declared models need {decimal(need)} more",
             "Free some space, declare another models_dir, or choose a smaller model",
         )
 
