@@ -21,6 +21,8 @@ import ollama
 from corral import layout
 from corral.environment import Environment, environment_for
 from corral.firewall.scope import Scope
+from corral.gpus import engine
+from corral.gpus.inventory import Device, Problem
 from corral.inventory import Inventory
 from corral.inventory import load as load_inventory
 from corral.ollama import api, releases
@@ -127,9 +129,17 @@ class HostRun:
         script = Script(
             "probe/probe.sh",
             probe.variables(self.settings.models_dir, self.port),
-            then=("firewall/probe.sh",),
+            then=("firewall/probe.sh", "gpus/probe.sh"),
         )
         return probe.parse(self.remote.run(script))
+
+    def ask_engine(self) -> tuple[tuple[Device, ...], tuple[Problem, ...]]:
+        """What the engine of the installed release can compute on, and what kept it from telling; see gpus.engine.
+
+        A remote command of its own, and not a quick one.
+        """
+        script = engine.script(layout.CURRENT, self.environment.variables)
+        return engine.parse(self.remote.run(script), self.state.gpus)
 
     @cached_property
     def pins(self) -> releases.Pins:

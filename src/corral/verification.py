@@ -177,13 +177,13 @@ def check_service(run: HostRun) -> list[Check]:
 
 def check_gpus(run: HostRun) -> list[Check]:
     """Every GPU that is declared is there: NVIDIA's by name, of others only the maker shows."""
-    state = run.state
+    found = run.state.gpus
     if not run.settings.gpus:
         return []
-    lost = Counter(run.settings.gpus) - Counter(gpu.name for gpu in state.gpus)
-    if "AMD" in state.gpu_vendors:
+    lost = Counter(run.settings.gpus) - Counter(gpu.name for gpu in found.devices)
+    if "AMD" in found.vendors:
         lost = Counter({name: count for name, count in lost.items() if not re.search("AMD|Radeon", name)})
-    seen = ", ".join(gpu.name for gpu in state.gpus) or state.gpu_error or "none"
+    seen = ", ".join(gpu.name for gpu in found.devices) or found.error or "none"
     return [
         Check(
             "gpus",
@@ -318,7 +318,8 @@ def needs_gpu(run: HostRun) -> bool:
     """A model on the CPU is a failure where a GPU is declared or seen, unless the inventory says otherwise."""
     if run.settings.require_gpu is not None:
         return run.settings.require_gpu
-    return bool(run.settings.gpus or run.state.gpus or run.state.gpu_error or run.state.gpu_vendors)
+    found = run.state.gpus
+    return bool(run.settings.gpus or found.devices or found.error or found.vendors)
 
 
 def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
@@ -344,19 +345,19 @@ def _wait_until_unloaded(client: ollama.Client, spec: ModelSpec) -> None:
 def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
     """The sentence about a model that should be on the GPU and is not, with the reason as far as it shows."""
     run.changed()
-    state = run.state
+    gpus = run.state.gpus
+    devices = gpus.devices
     found = f"{loaded.name} runs {loaded.where}, and this host shall run it wholly on its GPU"
-    foreign = [p for p in state.gpu_processes if "ollama" not in p.name and "llama" not in p.name]
-    if state.gpu_error:
-        why, remedy = f"nvidia-smi says: {state.gpu_error}", "Repair the driver"
-    elif not state.gpus and not state.gpu_vendors:
+    if gpus.error:
+        why, remedy = f"nvidia-smi says: {gpus.error}", "Repair the driver"
+    elif not devices and not gpus.vendors:
         why, remedy = "the host shows no GPU", "See to the card and its driver"
-    elif foreign and state.gpus:
-        taken = ", ".join(f"{p.name} (pid {p.pid}) holds {p.used_mib or '?'} MiB" for p in foreign)
-        why = f"other programs hold the memory of {state.gpus[0].name} ({state.gpus[0].total_mib} MiB): {taken}"
+    elif gpus.foreign and devices:
+        taken = ", ".join(f"{p.name} (pid {p.pid}) holds {p.used_mib or '?'} MiB" for p in gpus.foreign)
+        why = f"other programs hold the memory of {devices[0].name} ({devices[0].total_mib} MiB): {taken}"
         remedy = "End them"
-    elif state.gpus and loaded.on_gpu:
-        free = ", ".join(f"{gpu.name} has {gpu.free_mib} of {gpu.total_mib} MiB free" for gpu in state.gpus)
+    elif devices and loaded.on_gpu:
+        free = ", ".join(f"{gpu.name} has {gpu.free_mib} of {gpu.total_mib} MiB free" for gpu in devices)
         why = f"it takes {loaded.size / 2**20:.0f} MiB and {free} beside it"
         remedy = "Choose a smaller model, quantization or num_ctx"
     else:

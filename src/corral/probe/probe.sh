@@ -47,6 +47,11 @@ if have systemctl && [ -d /run/systemd/system ]; then
     emit process.environment < <(tr '\0' '\n' <"/proc/$pid/environ" || true)
     emit process.executable < <(readlink "/proc/$pid/exe" || true)
     emit process.user < <(stat -c %U "/proc/$pid" || true)
+    # All that runs in the service's control group: of the one hierarchy, or of systemd's own beside others.
+    group=$(sed -nE 's/^(0:|[0-9]+:name=systemd):(\/.+)$/\2/p' "/proc/$pid/cgroup" | head -n 1 || true)
+    for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+      if [ -n "$group" ] && [ -f "$root$group/cgroup.procs" ]; then emit process.pids <"$root$group/cgroup.procs"; fi
+    done
   fi
 fi
 
@@ -62,12 +67,3 @@ free() {
 }
 emit disk.models < <(free "$MODELS_DIR")
 emit disk.releases < <(free "$RELEASES")
-
-if have nvidia-smi; then
-  emit gpu.nvidia < <(timeout -s KILL 20 nvidia-smi \
-    --query-gpu=index,name,uuid,driver_version,memory.total,memory.used,memory.free,compute_cap \
-    --format=csv,noheader,nounits 2>&1 || echo "@failed $?")
-  emit gpu.processes < <(timeout -s KILL 20 nvidia-smi \
-    --query-compute-apps=pid,process_name,used_memory --format=csv,noheader,nounits 2>/dev/null || true)
-fi
-emit gpu.cards < <(cat /sys/class/drm/card*/device/vendor 2>/dev/null || true)

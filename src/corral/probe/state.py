@@ -10,32 +10,12 @@ from dataclasses import dataclass, field
 from corral import layout
 from corral.firewall.state import FirewallState
 from corral.firewall.state import parse as parse_firewall
+from corral.gpus import state as gpus
+from corral.gpus.inventory import Inventory, OwnServer
+from corral.scripts import Value
 
 #: uname -m to the word in the names of Ollama's release archives.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-#: PCI vendor numbers of the makers whose GPUs Ollama uses.
-GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """An NVIDIA card as nvidia-smi reports it; memory in MiB, None where it answers [N/A]."""
-
-    index: int
-    name: str
-    uuid: str
-    driver: str
-    total_mib: int | None
-    used_mib: int | None
-    free_mib: int | None
-    compute_capability: str
-
-
-@dataclass(frozen=True)
-class GpuProcess:
-    pid: int
-    name: str
-    used_mib: int | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +29,10 @@ class Listener:
 
 @dataclass(frozen=True)
 class Service:
-    """systemd's view of ollama.service and of the process behind it."""
+    """systemd's view of ollama.service and of the process behind it.
+
+    pids: everything that runs in its control group; None where that can't be told.
+    """
 
     load_state: str = ""
     active_state: str = ""
@@ -63,6 +46,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     executable: str = ""
     user: str = ""
+    pids: frozenset[int] | None = frozenset()
 
     @property
     def running(self) -> bool:
@@ -76,7 +60,6 @@ class HostState:
     releases: directory name under /opt/ollama to the stamp of what it was unpacked from.
     manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
     modelfiles: file name to text.
-    gpu_error: what nvidia-smi said instead of an answer; "" when it answered or is not there.
     """
 
     os_name: str
@@ -102,10 +85,7 @@ class HostState:
     listeners: tuple[Listener, ...]
     free_for_models: int
     free_for_releases: int
-    gpus: tuple[Gpu, ...]
-    gpu_processes: tuple[GpuProcess, ...]
-    gpu_error: str
-    gpu_vendors: tuple[str, ...]
+    gpus: Inventory
     firewall: FirewallState
 
     @property
@@ -122,7 +102,7 @@ class HostState:
 def parse(sections: Mapping[str, str]) -> HostState:
     """The state behind a probe's sections. Missing sections mean: not there."""
     release = _pairs(sections.get("os.release", ""))
-    gpus, gpu_error = _gpus(sections.get("gpu.nvidia", ""))
+    service = _service(sections)
     directory_owner = sections.get("ollama.models_dir", "").strip()
     return HostState(
         os_name=release.get("PRETTY_NAME", release.get("NAME", "unknown")),
@@ -147,28 +127,25 @@ def parse(sections: Mapping[str, str]) -> HostState:
         models_dir_owner=directory_owner.partition("|")[2],
         manifests=tuple(":".join(line.rsplit("/", 1)) for line in sections.get("ollama.manifests", "").splitlines()),
         modelfiles=_named(sections, "modelfile."),
-        service=_service(sections),
+        service=service,
         listeners=tuple(_listeners(sections.get("port.listeners", ""))),
         free_for_models=_int(sections.get("disk.models", "")) or 0,
         free_for_releases=_int(sections.get("disk.releases", "")) or 0,
-        gpus=gpus,
-        gpu_processes=tuple(_gpu_processes(sections.get("gpu.processes", ""))),
-        gpu_error=gpu_error,
-        gpu_vendors=tuple(
-            GPU_VENDORS[vendor] for vendor in sections.get("gpu.cards", "").split() if vendor in GPU_VENDORS
-        ),
+        gpus=gpus.parse(sections, OwnServer(service.pids, layout.RELEASES)),
         firewall=parse_firewall(sections),
     )
 
 
 def _service(sections: Mapping[str, str]) -> Service:
     show = _pairs(sections.get("service.show", ""))
+    main_pid = _int(show.get("MainPID", "")) or 0
+    pids = frozenset(int(pid) for pid in sections.get("process.pids", "").split() if pid.isdigit())
     return Service(
         load_state=show.get("LoadState", ""),
         active_state=show.get("ActiveState", ""),
         enabled=show.get("UnitFileState", ""),
         needs_reload=show.get("NeedDaemonReload") == "yes",
-        main_pid=_int(show.get("MainPID", "")) or 0,
+        main_pid=main_pid,
         unit_path=show.get("FragmentPath", ""),
         unit=sections.get("service.unit", ""),
         drop_ins=_named(sections, "dropin."),
@@ -176,6 +153,7 @@ def _service(sections: Mapping[str, str]) -> Service:
         environment=_pairs(sections.get("process.environment", "")),
         executable=sections.get("process.executable", "").strip(),
         user=sections.get("process.user", "").strip(),
+        pids=None if main_pid and not pids else pids,
     )
 
 
@@ -190,28 +168,8 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _int(text: str) -> int | None:
-    """A number, or None for what nvidia-smi says instead: [N/A], [Not Supported], [Unknown Error]."""
     match = re.match(r"\s*(\d+)", text)
     return int(match[1]) if match else None
-
-
-def _gpus(text: str) -> tuple[tuple[Gpu, ...], str]:
-    """Rows of nvidia-smi's CSV, or what it said instead of them."""
-    *rows, last = text.strip().splitlines() or [""]
-    if last.startswith("@failed"):
-        return (), " ".join(rows) or "nvidia-smi failed without a word"
-    gpus = []
-    for row in (*rows, last):
-        cells = [cell.strip() for cell in row.split(",")]
-        if len(cells) == 8 and cells[0].isdigit():
-            index, name, uuid, driver, total, used, free, capability = cells
-            gpus.append(Gpu(int(index), name, uuid, driver, _int(total), _int(used), _int(free), capability))
-    return tuple(gpus), ""
-
-
-def _gpu_processes(text: str) -> list[GpuProcess]:
-    rows = [[cell.strip() for cell in row.split(",")] for row in text.splitlines()]
-    return [GpuProcess(int(r[0]), r[1], _int(r[2])) for r in rows if len(r) == 3 and r[0].isdigit()]
 
 
 def _listeners(text: str) -> list[Listener]:
@@ -225,8 +183,8 @@ def _listeners(text: str) -> list[Listener]:
     return listeners
 
 
-def variables(models_dir: str, port: int) -> dict[str, str | int]:
-    """What probe.sh reads."""
+def variables(models_dir: str, port: int) -> dict[str, Value]:
+    """What probe.sh and gpus/probe.sh read."""
     return {
         "PORT": port,
         "MODELS_DIR": models_dir,
@@ -239,4 +197,5 @@ def variables(models_dir: str, port: int) -> dict[str, str | int]:
         "SECRETS": layout.SECRETS,
         "MODELFILES": layout.MODELFILES,
         "OLLAMA_USER": layout.USER,
+        **gpus.variables(),
     }
