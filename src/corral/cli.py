@@ -1,58 +1,17 @@
-"""The `corral` command."""
+"""The `corral` command. What a command needs is imported when it runs: pyinfra alone takes a second."""
 
 from __future__ import annotations
 
-from gevent import monkey
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-# pyinfra and paramiko talk to hosts in greenlets; this must come before anything that opens a socket.
-monkey.patch_all()
+import click
 
-import json  # noqa: E402
-import logging  # noqa: E402
-import sys  # noqa: E402
-from contextlib import suppress  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import click  # noqa: E402
-import gevent  # noqa: E402
-from pyinfra.api.config import Config  # noqa: E402
-from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
-from pyinfra.api.exceptions import PyinfraError  # noqa: E402
-from pyinfra.api.host import Host  # noqa: E402
-from pyinfra.api.inventory import Inventory  # noqa: E402
-from pyinfra.api.state import BaseStateCallback, State  # noqa: E402
-from pyinfra.context import ctx_state  # noqa: E402
-from pyinfra_cli.inventory import make_inventory  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from corral import verification  # noqa: E402
-from corral.errors import CorralError  # noqa: E402
-from corral.reference import settings_table  # noqa: E402
-from corral.run import HostRun  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Row:
-    """One host of the table, as text per column."""
-
-    host: str
-    gpus: str = "-"
-    version: str = "-"
-    model: str = "-"
-    context: str = "-"
-    where: str = "-"
-    tokens_per_s: str = "-"
-    verdict: str = "ok"
-
-    @property
-    def ok(self) -> bool:
-        return self.verdict == "ok"
-
-
-COLUMNS = ("Host", "GPUs", "Ollama", "Model", "Context", "Runs on", "Tokens/s", "Verdict")
+from corral.errors import CorralError
 
 
 @click.group()
@@ -62,6 +21,15 @@ def main() -> None:
 
     Hosts are set up with pyinfra: pyinfra inventory.py deploys/r1.py
     """
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Expected failures end the command with their sentence and exit code 1."""
+    try:
+        yield
+    except CorralError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -74,96 +42,131 @@ def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     Loads and uses each declared model, from the clients' side of the firewall, and changes nothing.
     Exit code 0: every host is as declared and serves; 1: at least one is not.
     """
-    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
-    try:
-        rows = look(inventory, limit)
-    except (CorralError, PyinfraError, click.ClickException) as error:
-        message = error.message if isinstance(error, click.ClickException) else str(error)
-        raise click.ClickException(message) from error
+    from corral import status
+
+    with _said_plainly():
+        rows = status.look(inventory, limit)
     if as_json:
         click.echo(json.dumps([row.__dict__ for row in rows], indent=2))
     else:
-        show(rows)
+        status.show(rows)
     sys.exit(0 if all(row.ok for row in rows) else 1)
 
 
-def _collect_connect_errors(state: State) -> dict[Host, str]:
-    """A mapping that fills with why hosts could not be connected to."""
-    errors: dict[Host, str] = {}
+class Size(click.ParamType[int]):
+    """An amount of memory with its unit, in MiB: 24GiB, 24576MiB, 24G."""
 
-    class Collector(BaseStateCallback):
-        @staticmethod
-        def host_connect_error(state: State, host: Host, error: Exception) -> None:
-            errors[host] = str(error)
+    name = "size"
 
-    state.add_callback_handler(Collector())
-    return errors
-
-
-def look(inventory_file: str, limit: tuple[str, ...] = ()) -> list[Row]:
-    """Verify the hosts of an inventory in parallel; one row each, by name."""
-    state = State()
-    state.cwd = str(Path.cwd())
-    ctx_state.set(state)
-    inventory: Inventory = make_inventory(inventory_file, cwd=state.cwd)
-    hosts = sorted((host for host in inventory if not limit or _chosen(host, limit)), key=lambda host: host.name)
-    if not hosts:
-        raise CorralError("no host to look at", "Check --limit and the inventory")
-    state.init(inventory, Config(), initial_limit=hosts)
-    errors = _collect_connect_errors(state)
-    with suppress(PyinfraError):  # no host at all could be reached: each one's row says why
-        connect_all(state)
-    try:
-        greenlets = [gevent.spawn(_row, host, errors.get(host, "")) for host in hosts]
-        return [greenlet.get() for greenlet in greenlets]
-    finally:
-        disconnect_all(state)
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([MG])(?:i?B)?", str(value), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value} is no amount of memory: write it like 24GiB or 512MiB", param, ctx)
+        return round(float(found[1]) * (1024 if found[2] in "Gg" else 1))
 
 
-def _chosen(host: Host, limit: tuple[str, ...]) -> bool:
-    return bool({host.name, *host.groups} & set(limit))
+@main.command(
+    epilog="""\b
+Examples:
+  corral plan --gpu "RTX 4090"
+  corral plan --gpu "RTX 3090" --gpu "RTX 3090" --max-context 65536
+  corral plan --gpu "2080 Ti 22GB" --model r1-32b --refused
+  corral plan --gpu mycard --vram 12GiB --json
+"""
+)
+@click.option("--gpu", "gpus", multiple=True, required=True, metavar="NAME", help="A card; repeat it for several.")
+@click.option("--vram", "vram", multiple=True, type=Size(), help="Memory of each card where it is not what is sold.")
+@click.option("--family", default="deepseek-r1", show_default=True, help="Choose among the models of this family.")
+@click.option("--model", default="", help="Plan this model only: a name of the catalog, or one for ollama pull.")
+@click.option("--quantization", default="", help="Take this one, such as Q4_K_M.")
+@click.option("--min-context", default=4096, show_default=True, type=click.IntRange(256), help="Tokens, at least.")
+@click.option("--max-context", default=16384, show_default=True, type=click.IntRange(256), help="Tokens, at most.")
+@click.option(
+    "--kv-type", "kv_types", multiple=True, type=click.Choice(["f16", "q8_0", "q4_0"]), default=("f16", "q8_0"),
+    show_default=True, help="KV cache types that may be used, from the one that is preferred.",
+)  # fmt: skip
+@click.option("--reserve", default=1024, show_default=True, type=click.IntRange(0), help="MiB left free on each GPU.")
+@click.option("--parallel", default=1, show_default=True, type=click.IntRange(1, 64), help="Requests at once.")
+@click.option("--batch", default=512, show_default=True, type=click.IntRange(32), help="num_batch.")
+@click.option("--offload", is_flag=True, help="Leave layers on the CPU when nothing fits.")
+@click.option("--ollama", "version", default="", help="Version to plan for; 0.24 and older run models otherwise.")
+@click.option("--refused", is_flag=True, help="List the candidates that were not taken, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    gpus: tuple[str, ...],
+    vram: tuple[int, ...],
+    family: str,
+    model: str,
+    quantization: str,
+    min_context: int,
+    max_context: int,
+    kv_types: tuple[str, ...],
+    reserve: int,
+    parallel: int,
+    batch: int,
+    offload: bool,
+    version: str,
+    refused: bool,
+    as_json: bool,
+) -> None:
+    """Say what a machine with these GPUs would run, and why; nothing is asked but corral's own tables.
+
+    Exit code 0: there is a plan; 1: nothing fits, or a name is not known.
+    """
+    from corral import planview
+    from corral.planner import choice
+    from corral.planner.cards import imagine
+    from corral.planner.memory import Generation
+    from corral.planner.quantization import quantization as known_quantization
+
+    with _said_plainly():
+        if len(vram) not in (0, 1, len(gpus)):
+            raise CorralError(f"--vram is given {len(vram)} times for {len(gpus)} GPUs", "Give one, or one for each")
+        sizes = vram * len(gpus) if len(vram) == 1 else vram or (None,) * len(gpus)
+        cards = tuple(imagine(name, size) for name, size in zip(gpus, sizes, strict=True))
+        generation = Generation.of(version) if version else Generation.NEW
+        wishes = choice.wishes_for(
+            family,
+            model,
+            choice.Wishes(
+                (), known_quantization(quantization).name if quantization else "", min_context, max_context, kv_types,
+                reserve, parallel, batch, offload,
+            ),
+        )  # fmt: skip
+        machine = choice.Machine(cards, generation)
+        found = choice.choose(machine, wishes)
+        not_taken = choice.refusals(machine, wishes, found)
+    if as_json:
+        click.echo(json.dumps(planview.as_json(found, wishes, not_taken), indent=2))
+    else:
+        planview.show(found, wishes, not_taken if refused else ())
 
 
-def _row(host: Host, connect_error: str) -> Row:
-    if connect_error:
-        return Row(host.name, verdict=connect_error)
-    try:
-        run = HostRun.of(host)
-        verdict = verification.verify(run)
-        loaded: list[verification.Loaded] = verdict.loaded
-        return Row(
-            host=host.name,
-            gpus=_lines(gpu.name for gpu in run.state.gpus),
-            version=verdict.version or "-",
-            model=_lines(model.name for model in loaded),
-            context=_lines(str(model.context) for model in loaded),
-            where=_lines(model.where for model in loaded),
-            tokens_per_s=_lines(f"{model.tokens_per_s:.1f}" for model in loaded),
-            verdict="ok" if verdict.ok else " ".join(check.found for check in verdict.failures),
-        )
-    except CorralError as error:
-        return Row(host.name, verdict=str(error))
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def accuracy(file: Path, as_json: bool) -> None:
+    """Compare the planner's predictions with the measurements in a CSV FILE.
 
+    Its columns are those of tests/data/vram-measured.csv; a term that was not measured is left empty. `arch` is a
+    name of the catalog or a GGUF file beside the CSV; `note` may say gen=legacy or gen=new, ub=BATCH, backend=NAME.
+    """
+    from corral import accuracyview
+    from corral.planner import accuracy
 
-def _lines(items: Any) -> str:
-    return "\n".join(items) or "-"
-
-
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    table = Table(*COLUMNS, title="corral status")
-    for row in rows:
-        style = "green" if row.ok else "red"
-        cells = list(row.__dict__.values())
-        table.add_row(*cells[:-1], f"[{style}]{cells[-1]}[/{style}]")
-    # A file or a pipe has no width of its own; 80 columns would break host names.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(table)
+    with _said_plainly():
+        summary = accuracy.compare(file)
+    if as_json:
+        click.echo(json.dumps(summary.as_json(), indent=2))
+    else:
+        accuracyview.show(summary)
 
 
 @main.command("settings")
 def list_settings() -> None:
     """List everything that can be set for a host, as README does."""
+    from corral.reference import settings_table
+
     click.echo(settings_table(), nl=False)
 
 

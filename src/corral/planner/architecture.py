@@ -1,0 +1,111 @@
+"""A model's shape: the numbers of its GGUF header that decide how much memory it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A decoder of equal blocks, as Llama, Qwen and their kin are.
+
+    family: general.architecture ("qwen2", "llama", "qwen3").
+    layers: blocks; heads, kv_heads: per block; key_length, value_length: of one head; embedding, feed_forward:
+    widths; vocabulary: tokens; context: tokens it was trained for.
+    tied: the output matrix is the token embedding's.
+    """
+
+    family: str
+    layers: int
+    heads: int
+    kv_heads: int
+    key_length: int
+    value_length: int
+    embedding: int
+    feed_forward: int
+    vocabulary: int
+    context: int
+    tied: bool = False
+
+    @property
+    def key_width(self) -> int:
+        """Elements of K that one token leaves in the cache per block."""
+        return self.kv_heads * self.key_length
+
+    @property
+    def value_width(self) -> int:
+        return self.kv_heads * self.value_length
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The bytes of a model's tensors, by where llama.cpp can put them.
+
+    blocks: of each block, from first to last; output: the matrix behind the last block with its norm (a tied
+    one counts here: the GPU gets a copy); token_embedding: always in the host's memory; other: shared small
+    tensors such as rope factors, on the GPU.
+    """
+
+    blocks: tuple[int, ...]
+    output: int
+    token_embedding: int
+    other: int = 0
+    tied: bool = False
+
+    @property
+    def gpu(self) -> int:
+        """What a GPU holds that holds all that can be on it."""
+        return sum(self.blocks) + self.output + self.other
+
+    @property
+    def file(self) -> int:
+        """Tensor data of the file, without its header."""
+        return self.gpu if self.tied else self.gpu + self.token_embedding
+
+    @property
+    def layers(self) -> int:
+        """As logs count them in "offloaded N/M layers": the blocks and the output."""
+        return len(self.blocks) + 1
+
+
+#: A tensor's shape, first dimension fastest, as GGUF has it; its role decides its type in a quantization mix.
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def block_shapes(arch: Architecture) -> Shapes:
+    """The tensors of one block by role (llama-arch.cpp, llama-model.cpp of llama.cpp b11076)."""
+    queries = arch.heads * arch.key_length
+    shapes: dict[str, tuple[int, ...]] = {
+        "attn_norm": (arch.embedding,),
+        "ffn_norm": (arch.embedding,),
+        "attn_q": (arch.embedding, queries),
+        "attn_k": (arch.embedding, arch.key_width),
+        "attn_v": (arch.embedding, arch.value_width),
+        "attn_output": (arch.heads * arch.value_length, arch.embedding),
+        "ffn_gate": (arch.embedding, arch.feed_forward),
+        "ffn_up": (arch.embedding, arch.feed_forward),
+        "ffn_down": (arch.feed_forward, arch.embedding),
+    }
+    if arch.family == "qwen2":
+        shapes |= {
+            "attn_q.bias": (queries,),
+            "attn_k.bias": (arch.key_width,),
+            "attn_v.bias": (arch.value_width,),
+        }
+    if arch.family == "qwen3":
+        shapes |= {"attn_q_norm": (arch.key_length,), "attn_k_norm": (arch.key_length,)}
+    return shapes
+
+
+def outer_shapes(arch: Architecture) -> Shapes:
+    """The tensors outside of the blocks by role."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (arch.embedding, arch.vocabulary),
+        "output_norm": (arch.embedding,),
+    }
+    if not arch.tied:
+        shapes["output"] = (arch.embedding, arch.vocabulary)
+    if arch.family == "llama":
+        shapes["rope_freqs"] = (arch.key_length // 2,)
+    return shapes

@@ -1,0 +1,485 @@
+"""Which model at which quantization, context and KV cache type: the choice, its reasons, and what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from corral.errors import CorralError
+from corral.planner import catalog
+from corral.planner.cards import Card
+from corral.planner.catalog import STANDARD, Entry
+from corral.planner.memory import BATCH, CELLS, MIB, Backend, Generation, Load, Memory, Placement, memory, place
+from corral.planner.quantization import QUANTIZATIONS
+
+#: Better than four bits is taken where it costs no context, worse where nothing else of a model fits.
+BETTER = frozenset(list(QUANTIZATIONS)[: list(QUANTIZATIONS).index(STANDARD)])
+WORSE = frozenset(name for name in QUANTIZATIONS if "Q3" in name or "Q2" in name)
+#: The engine itself leaves so much free on every device (llama.cpp's --fit-target), and takes layers off below it.
+RESERVE_MIB = 1024
+#: From 0.30 on Ollama spreads a model over all GPUs when file and 16-bit cache are more than this share of one's
+#: free memory.
+ONE_GPU_SHARE = 0.8
+#: What generation reaches of a memory's bandwidth, from old cards to new ones, as llama.cpp's users report it.
+EFFICIENCY = (0.5, 0.8)
+#: GB/s of a desktop's memory: two channels of DDR4-2133 to DDR5-5600.
+HOST_BANDWIDTH = (34.0, 89.0)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked for; what is left out is chosen.
+
+    models: names in the catalog, largest first; quantization: one, or "" for the best that fits.
+    min_context: tokens below which a model is of no use; max_context: more is not asked for.
+    kv_types: from most to least exact, those that may be used.
+    reserve_mib: free on every GPU after loading. offload: layers may stay on the host when nothing fits wholly.
+    cpu: without a GPU the smallest model may run on the CPU.
+    """
+
+    models: tuple[str, ...]
+    quantization: str = ""
+    min_context: int = 4096
+    max_context: int = 16384
+    kv_types: tuple[str, ...] = ("f16", "q8_0")
+    reserve_mib: int = RESERVE_MIB
+    parallel: int = 1
+    batch: int = BATCH
+    offload: bool = False
+    cpu: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a host offers: its GPUs, how its Ollama runs models, and the memory of its own that is free, in bytes
+    (0: not known)."""
+
+    cards: tuple[Card, ...]
+    generation: Generation = Generation.NEW
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that was not taken, with the reason in a sentence."""
+
+    model: str
+    quantization: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a machine is to run.
+
+    cards: those it is spread over; memory: predicted for them; reasons: sentences.
+    tokens_per_s: an estimate, least and most; None where a card's bandwidth is not known.
+    """
+
+    entry: Entry
+    quantization: str
+    load: Load
+    memory: Memory
+    cards: tuple[Card, ...]
+    reasons: tuple[str, ...]
+    tokens_per_s: tuple[float, float] | None
+
+    @property
+    def reference(self) -> str:
+        """What `ollama pull` takes."""
+        return self.entry.quantizations[self.quantization]
+
+    @property
+    def wholly_on_gpu(self) -> bool:
+        return bool(self.cards) and self.load.gpu_layers is None
+
+
+def wishes_for(family: str = "deepseek-r1", model: str = "", wishes: Wishes | None = None) -> Wishes:
+    """Wishes about a family of the catalog, or one of its models, checked against it.
+
+    Raises CorralError for names that nobody knows, a context above the model's own, and wishes that exclude
+    each other.
+    """
+    entries = (catalog.find(model),) if model else catalog.family(family)
+    result = replace(wishes or Wishes(()), models=tuple(entry.name for entry in entries))
+    longest = max(entry.shape.context for entry in entries)
+    if result.min_context > longest:
+        raise CorralError(
+            f"min_context {result.min_context} is more than the {longest} tokens that {entries[0].title} was made for",
+            f"Ask for at most {longest}",
+        )
+    if result.min_context > result.max_context:
+        raise CorralError(
+            f"min_context {result.min_context} is more than max_context {result.max_context}",
+            "Raise max_context or lower min_context",
+        )
+    if result.quantization and not any(result.quantization in entry.quantizations for entry in entries):
+        raise CorralError(
+            f"{' and '.join(entry.name for entry in entries)} can't be had at {result.quantization}",
+            f"Use one of {', '.join(entries[0].quantizations)}",
+        )
+    return replace(result, max_context=min(result.max_context, longest))
+
+
+def choose(machine: Machine, wishes: Wishes) -> Plan:
+    """The plan for a machine.
+
+    The largest model that fits wholly on the GPUs; of it the best quantization up to four bits that holds
+    min_context, or a better one that holds all of max_context; of it the longest context up to that.
+    Raises CorralError when nothing fits, with the wishes to relax.
+    """
+    if not machine.cards:
+        return _on_cpu(machine, wishes)
+    for trial in _trials(machine, wishes):
+        found = trial.longest()
+        if found is not None:
+            return _plan(trial, found, wishes)
+    if wishes.offload:
+        return _partly(machine, wishes)
+    raise _nothing_fits(machine, wishes)
+
+
+def refusals(machine: Machine, wishes: Wishes, plan: Plan | None = None) -> tuple[Refusal, ...]:
+    """Why each candidate that ranks before the plan (without one: every one) was not taken, best first."""
+    found = []
+    for trial in _trials(machine, wishes):
+        row = trial.row
+        if plan and (row.entry.name, row.quantization) == (plan.entry.name, plan.quantization):
+            break
+        found.append(Refusal(row.entry.name, row.quantization, trial.reason(wishes)))
+    return tuple(found)
+
+
+# --- candidates ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the memory that a candidate takes depends on besides itself: what is alike for many machines."""
+
+    wishes: Wishes
+    generation: Generation
+    backend: Backend
+    capabilities: tuple[float | None, ...]
+    flash: bool
+
+    @property
+    def kv_types(self) -> tuple[str, ...]:
+        # Without flash attention the engine refuses a quantized V.
+        return self.wishes.kv_types if self.flash else ("f16",)
+
+
+class _Ladder:
+    """Bytes on each device by context, for one candidate at one placement; computed once, for all machines."""
+
+    def __init__(self, row: _Row, kv_type: str, placement: Placement) -> None:
+        self._row, self._placement = row, placement
+        self.load = row.load(kv_type)
+        self._totals: dict[int, tuple[int, ...]] = {}
+
+    def fits(self, context: int, limits: tuple[int, ...]) -> bool:
+        totals = self._totals.get(context)
+        if totals is None:
+            totals = tuple(use.total for use in self.memory(context).devices)
+            self._totals[context] = totals
+        if len(totals) == 1:
+            return totals[0] <= limits[0]
+        return all(total <= limit for total, limit in zip(totals, limits, strict=True))
+
+    def memory(self, context: int) -> Memory:
+        load = replace(self.load, context=context)
+        kind = self._row.kind
+        return memory(self._row.entry.architecture, self._row.weights, load, self._placement, kind.capabilities)
+
+    def longest(self, limits: tuple[int, ...], least: int, most: int) -> int:
+        """The longest context that fits, a multiple of CELLS above `least`; 0 when `least` does not."""
+        if not self.fits(least, limits):
+            return 0
+        if self.fits(most, limits):
+            return most
+        low, high = least // CELLS, -(-most // CELLS)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.fits(middle * CELLS, limits):
+                low = middle
+            else:
+                high = middle
+        return max(least, low * CELLS)
+
+
+@dataclass
+class _Row:
+    """A model at a quantization. least: the context that makes it worth taking."""
+
+    entry: Entry
+    quantization: str
+    kind: _Kind
+    least: int
+    most: int
+    _ladders: dict[tuple[str, Placement], _Ladder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.weights = self.entry.weights(self.quantization)
+        self.layers = self.entry.shape.layers
+        # What Ollama compares with ONE_GPU_SHARE of a card's free memory.
+        exact = memory(self.entry.architecture, self.weights, self.load("f16"))
+        self.for_one_gpu = self.weights.file + exact.devices[0].kv
+
+    def load(self, kv_type: str) -> Load:
+        kind = self.kind
+        wishes = kind.wishes
+        return Load(self.most, kv_type, kind.flash, wishes.parallel, wishes.batch, None, kind.generation, kind.backend)
+
+    def ladder(self, kv_type: str, placement: Placement) -> _Ladder:
+        found = self._ladders.get((kv_type, placement))
+        if found is None:
+            found = self._ladders[kv_type, placement] = _Ladder(self, kv_type, placement)
+        return found
+
+
+@lru_cache(maxsize=1024)
+def _rows(kind: _Kind) -> tuple[_Row, ...]:
+    """In the order in which they are preferred."""
+    wishes = kind.wishes
+    rows = []
+    for model in wishes.models:
+        entry = catalog.catalog()[model]
+        most = min(wishes.max_context, entry.shape.context)
+        names = list(entry.quantizations)
+        if entry.at_least and len(wishes.models) > 1 and not wishes.quantization:
+            names = names[: names.index(entry.at_least) + 1]
+        for name in names:
+            if wishes.quantization in ("", name):
+                better = not wishes.quantization and name in BETTER
+                rows.append(_Row(entry, name, kind, most if better else min(wishes.min_context, most), most))
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A candidate on the cards of one machine that it would be put on."""
+
+    row: _Row
+    cards: tuple[Card, ...]
+    placement: Placement
+    limits: tuple[int, ...]
+
+    def longest(self) -> tuple[str, int] | None:
+        """KV cache type and context; a less exact type only where it makes the context longer."""
+        best: tuple[str, int] | None = None
+        for kv_type in self.row.kind.kv_types:
+            context = self.row.ladder(kv_type, self.placement).longest(self.limits, self.row.least, self.row.most)
+            if context > (best[1] if best else 0):
+                best = kv_type, context
+            if context == self.row.most:
+                break
+        return best
+
+    def reason(self, wishes: Wishes) -> str:
+        """Why it does not fit."""
+        kv_type = self.row.kind.kv_types[-1]
+        needed = self.row.ladder(kv_type, self.placement).memory(self.row.least)
+        device, use = max(enumerate(needed.devices), key=lambda one: one[1].total - self.limits[one[0]])
+        where = f" on {self.cards[device].name}" if len(self.cards) > 1 else ""
+        terms = f"weights {use.weights // MIB} + KV cache {use.kv // MIB} + graph {use.graph // MIB}"
+        return (
+            f"{self.row.least} tokens with a {kv_type} cache need {_mib(use.total)} MiB{where} ({terms} + overhead "
+            f"{use.overhead // MIB}) and {wishes.reserve_mib} in reserve: "
+            f"{_mib(use.total - self.limits[device])} more than the {self.cards[device].free // MIB} that are free"
+        )
+
+
+def _trials(machine: Machine, wishes: Wishes) -> Iterator[_Trial]:
+    """Every candidate, best first, with the cards that Ollama would put it on."""
+    cards = _together(machine.cards)
+    spread = _kind(machine, wishes, cards)
+    one = max(cards, key=lambda card: card.free)
+    alone = _kind(machine, wishes, (one,))
+    reserve = wishes.reserve_mib * MIB
+    limits, limit = tuple(card.free - reserve for card in cards), (one.free - reserve,)
+    shares = tuple(card.free for card in cards)
+    placements: dict[int, Placement] = {}
+    for row, row_alone in zip(_rows(spread), _rows(alone), strict=True):
+        if len(cards) == 1 or _on_one(row_alone, one, machine.generation, limit):
+            yield _Trial(row_alone, (one,), _whole(row.layers), limit)
+            continue
+        if row.layers not in placements:
+            placements[row.layers] = place(row.layers, row.load("f16"), shares)
+        yield _Trial(row, cards, placements[row.layers], limits)
+
+
+def _on_one(row: _Row, card: Card, generation: Generation, limit: tuple[int, ...]) -> bool:
+    """Whether Ollama takes one of several cards: from 0.30 on by a share of its free memory, before where it fits."""
+    if generation is Generation.NEW:
+        return row.for_one_gpu <= ONE_GPU_SHARE * card.free
+    return row.ladder(row.kind.kv_types[-1], _whole(row.layers)).fits(row.least, limit)
+
+
+def _kind(machine: Machine, wishes: Wishes, cards: tuple[Card, ...]) -> _Kind:
+    capabilities = tuple(card.compute_capability for card in cards)
+    return _Kind(wishes, machine.generation, cards[0].backend, capabilities, all(card.flash for card in cards))
+
+
+@lru_cache(maxsize=64)
+def _whole(layers: int) -> Placement:
+    return Placement((layers,), 0)
+
+
+def _together(cards: tuple[Card, ...]) -> tuple[Card, ...]:
+    """The cards that one model can be spread over: those of the backend that has most free memory."""
+    if len(cards) == 1:
+        return cards
+    free: dict[Backend, int] = {}
+    for card in cards:
+        free[card.backend] = free.get(card.backend, 0) + card.free
+    best = max(free, key=lambda backend: free[backend])
+    return tuple(card for card in cards if card.backend is best)
+
+
+# --- plans --------------------------------------------------------------------------------------------
+
+
+def _plan(trial: _Trial, found: tuple[str, int], wishes: Wishes) -> Plan:
+    row, (kv_type, context) = trial.row, found
+    ladder = row.ladder(kv_type, trial.placement)
+    load = replace(ladder.load, context=context)
+    needed = ladder.memory(context)
+    return Plan(
+        row.entry, row.quantization, load, needed, trial.cards, _reasons(trial, load, wishes),
+        speed(row, load, needed, trial.cards),
+    )  # fmt: skip
+
+
+def _reasons(trial: _Trial, load: Load, wishes: Wishes) -> tuple[str, ...]:
+    row = trial.row
+    reasons = []
+    if len(wishes.models) > 1:
+        reasons.append(f"{row.entry.title} is the largest model that fits wholly on the GPU")
+    if row.quantization in BETTER and not wishes.quantization:
+        reasons.append(f"{row.quantization} is better than four bits and costs no context here")
+    if row.quantization in WORSE and not wishes.quantization:
+        reasons.append(
+            f"{row.quantization} is below four bits, which costs quality, though less than a smaller model does; "
+            f"a min_context above {load.context} chooses that"
+        )
+    if load.kv_type != row.kind.kv_types[0]:
+        exact = row.ladder(row.kind.kv_types[0], trial.placement).longest(trial.limits, CELLS, row.most)
+        reasons.append(
+            f"KV cache {load.kv_type}: with {row.kind.kv_types[0]} there is room for {exact} tokens, not {load.context}"
+        )
+    if not load.flash:
+        reasons.append("no flash attention: the card can't, so the cache stays f16")
+    if load.context < row.most:
+        reasons.append(f"a context of {load.context}: {row.most} were asked for, there is no room for more")
+    if len(trial.cards) > 1:
+        blocks = " + ".join(map(str, trial.placement.blocks))
+        reasons.append(f"spread over {len(trial.cards)} GPUs ({blocks} blocks): too large for what Ollama puts on one")
+    return tuple(reasons)
+
+
+def _partly(machine: Machine, wishes: Wishes) -> Plan:
+    """As many layers on the GPUs as there is room for, the rest on the host."""
+    cards = _together(machine.cards)
+    row = _smallest(_rows(_kind(machine, wishes, cards)), wishes)
+    limits = tuple(card.free - wishes.reserve_mib * MIB for card in cards)
+    for layers in range(row.layers, -1, -1):
+        load = replace(row.load(row.kind.kv_types[-1]), context=row.least, gpu_layers=layers)
+        placement = place(row.layers, load, tuple(card.free for card in cards))
+        needed = memory(row.entry.architecture, row.weights, load, placement, row.kind.capabilities)
+        if all(use.total <= limit for use, limit in zip(needed.devices, limits, strict=True)):
+            break
+    _check_host_memory(machine, row, needed.host)
+    rate = speed(row, load, needed, cards)
+    cost = f", an estimated {rate[0]:.1f} to {rate[1]:.1f} tokens/s" if rate else ""
+    reasons = (f"only {layers} of {row.layers + 1} layers fit on the GPU: the rest runs on the CPU{cost}",)
+    return Plan(row.entry, row.quantization, load, needed, cards, reasons, rate)
+
+
+def _on_cpu(machine: Machine, wishes: Wishes) -> Plan:
+    if not wishes.cpu:
+        raise CorralError("the host has no GPU", "Set cpu: true to run a small model on the CPU")
+    row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (None,), True)), wishes)
+    load = replace(row.load("f16"), context=row.least, gpu_layers=0)
+    needed = memory(row.entry.architecture, row.weights, load)
+    _check_host_memory(machine, row, needed.host)
+    return Plan(
+        row.entry, row.quantization, load, needed, (), ("no GPU: the smallest model, on the CPU",),
+        speed(row, load, needed, ()),
+    )  # fmt: skip
+
+
+def _smallest(rows: tuple[_Row, ...], wishes: Wishes) -> _Row:
+    """The smallest model, at four bits where nothing else is asked for."""
+    last = rows[-1].entry.name
+    own = [row for row in rows if row.entry.name == last]
+    return next((row for row in own if row.quantization == STANDARD), own[-1])
+
+
+def _check_host_memory(machine: Machine, row: _Row, needed: int) -> None:
+    if machine.memory and needed > machine.memory:
+        raise CorralError(
+            f"{row.entry.name} at {row.quantization} would need {_mib(needed)} MiB of the host's memory, "
+            f"{machine.memory // MIB} are free",
+            "Ask for a smaller model",
+        )
+
+
+def _nothing_fits(machine: Machine, wishes: Wishes) -> CorralError:
+    *_, last = _trials(machine, wishes)
+    reason = last.reason(wishes)
+    remedies = [text for text, relaxed in _relaxations(machine, wishes) if _would_fit(machine, relaxed)]
+    remedies.append("set offload: true to leave layers on the CPU")
+    problem = f"nothing fits: even {last.row.entry.name} at {last.row.quantization} does not: {reason}"
+    return CorralError(problem, f"Relax one wish: {'; or '.join(remedies)}")
+
+
+def _relaxations(machine: Machine, wishes: Wishes) -> Iterator[tuple[str, Wishes]]:
+    """The wishes with one of them relaxed, the one first that costs least."""
+    if wishes.parallel > 1:
+        yield "parallel: 1", replace(wishes, parallel=1)
+    for context in (wishes.min_context // 2**step for step in range(1, 4)):
+        if context >= 2048 and _would_fit(machine, replace(wishes, min_context=context)):
+            yield f"min_context: {context}", replace(wishes, min_context=context)
+            break
+    if "q8_0" not in wishes.kv_types:
+        yield "a KV cache of q8_0", replace(wishes, kv_types=(*wishes.kv_types, "q8_0"))
+    if wishes.quantization:
+        yield "another quantization", replace(wishes, quantization="")
+    if wishes.reserve_mib > RESERVE_MIB:
+        yield f"reserve_mib: {RESERVE_MIB}", replace(wishes, reserve_mib=RESERVE_MIB)
+    entry = catalog.catalog()[wishes.models[-1]]
+    smaller = tuple(
+        other.name
+        for other in catalog.catalog().values()
+        if other.family == entry.family and not other.by_name_only and other.parameters < entry.parameters
+    )
+    if smaller:
+        ordered = tuple(sorted(smaller, key=lambda name: -catalog.catalog()[name].parameters))
+        yield "a smaller model", replace(wishes, models=ordered)
+
+
+def _would_fit(machine: Machine, wishes: Wishes) -> bool:
+    return any(trial.longest() for trial in _trials(machine, wishes))
+
+
+def speed(row: _Row, load: Load, needed: Memory, cards: tuple[Card, ...]) -> tuple[float, float] | None:
+    """Tokens per second, least (the context is full) and most (it is empty): each token reads every weight once,
+    and what is in the cache, so bandwidth decides. An estimate. None where a bandwidth is not known."""
+    slow = fast = 0.0
+    for card, use in zip(cards, needed.devices, strict=False):
+        if card.bandwidth is None:
+            return None
+        slow += (use.weights + use.kv / load.parallel) / (card.bandwidth * 1e9 * EFFICIENCY[0])
+        fast += use.weights / (card.bandwidth * 1e9 * EFFICIENCY[1])
+    # Of the token embedding a token reads one row.
+    host = needed.host - row.weights.token_embedding
+    if not cards or host:
+        slow += host / (HOST_BANDWIDTH[0] * 1e9)
+        fast += host / (HOST_BANDWIDTH[1] * 1e9)
+    return 1 / slow, 1 / fast
+
+
+def _mib(size: int) -> int:
+    """Rounded up: what is needed."""
+    return -(-size // MIB)

@@ -1,0 +1,262 @@
+"""How much memory a model takes on each GPU: weights, KV cache, compute graph and what the driver keeps per process.
+
+The formulas follow what llama.cpp and Ollama allocate, tensor by tensor; constants that were measured say so.
+All sizes are bytes unless a name says MiB.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from corral.errors import CorralError
+from corral.planner.architecture import Architecture, Weights
+
+MIB = 1 << 20
+#: Bytes per elements of a KV cache: blocks of 32 elements carry a scale of two bytes (ggml-common.h).
+KV_TYPES = {"f32": (4, 1), "f16": (2, 1), "q8_0": (34, 32), "q4_0": (18, 32)}
+#: llama.cpp rounds a cache up to so many tokens (llama-context.cpp: GGML_PAD(n_ctx, 256)).
+CELLS = 256
+#: Vulkan's buffers come in chunks of a GiB (ggml-vulkan.cpp).
+VULKAN_CHUNK = 1 << 30
+#: What Ollama gives the engine where num_batch is not set.
+BATCH = 512
+
+
+class Generation(StrEnum):
+    """How Ollama runs models: inside the server (up to 0.24), or in a llama-server process each (from 0.30)."""
+
+    LEGACY = "legacy"
+    NEW = "new"
+
+    @classmethod
+    def of(cls, version: str) -> Generation:
+        """The generation of an Ollama release. Raises CorralError for what is not a version."""
+        found = re.match(r"v?(\d+)\.(\d+)", version)
+        if not found:
+            raise CorralError(f"{version!r} is not a version", "Write it as in 0.34.4")
+        return cls.NEW if (int(found[1]), int(found[2])) >= (0, 30) else cls.LEGACY
+
+
+class Backend(StrEnum):
+    CUDA = "cuda"
+    ROCM = "rocm"
+    VULKAN = "vulkan"
+    METAL = "metal"
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a model is to be loaded.
+
+    context: tokens per request (num_ctx); parallel: requests at once, each with a context of its own.
+    batch: tokens that are computed at once (num_batch).
+    gpu_layers: how many blocks, counted from the last, go to the GPUs, and after all of them the output matrix
+    (num_gpu); None: all.
+    """
+
+    context: int
+    kv_type: str = "f16"
+    flash: bool = True
+    parallel: int = 1
+    batch: int = BATCH
+    gpu_layers: int | None = None
+    generation: Generation = Generation.NEW
+    backend: Backend = Backend.CUDA
+
+    @property
+    def cells_per_request(self) -> int:
+        """Tokens of one request that the KV cache holds."""
+        return -(-self.context // CELLS) * CELLS
+
+    @property
+    def cells(self) -> int:
+        """Tokens that the KV cache holds."""
+        return self.cells_per_request * self.parallel
+
+    @property
+    def rows(self) -> int:
+        """Tokens of one batch as it is computed, as many for each request."""
+        return -(-min(self.batch, self.context * self.parallel) // self.parallel) * self.parallel
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one device holds."""
+
+    weights: int = 0
+    kv: int = 0
+    graph: int = 0
+    overhead: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.graph + self.overhead
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which blocks are where. blocks: how many on each device, from the one that has the first of them; output:
+    the device that holds the output matrix, None for the host."""
+
+    blocks: tuple[int, ...]
+    output: int | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a loaded model takes, device by device; host: weights and KV cache outside of them."""
+
+    devices: tuple[Use, ...]
+    placement: Placement
+    host: int
+
+    @property
+    def total(self) -> int:
+        return sum(use.total for use in self.devices)
+
+
+def kv_bytes(arch: Architecture, kv_type: str, cells: int) -> int:
+    """The KV cache of one block. Raises CorralError for an unknown type."""
+    if kv_type not in KV_TYPES:
+        raise CorralError(f"unknown KV cache type {kv_type!r}", f"Use one of {', '.join(KV_TYPES)}")
+    size, elements = KV_TYPES[kv_type]
+    return (arch.key_width + arch.value_width) * cells * size // elements
+
+
+def overhead(backend: Backend, compute_capability: float | None) -> int:
+    """What a process takes on a device before it has allocated anything: CUDA's context and libraries.
+
+    457 MiB was measured on Ampere and Ada; from compute capability 10 on it is taken to be 800. Vulkan and
+    Metal count nothing of the kind.
+    """
+    if backend in (Backend.VULKAN, Backend.METAL):
+        return 0
+    return (800 if compute_capability is not None and compute_capability >= 10 else 457) * MIB
+
+
+def place(layers: int, load: Load, shares: Sequence[int] = (1,)) -> Placement:
+    """How llama.cpp divides a model's blocks among devices: in proportion to `shares`, their free memory, with
+    neighbours together.
+
+    Since 0.30 the output is the first that goes to a GPU, before that it was the last (load_tensors in
+    llama-model.cpp; Ollama's own engine up to 0.24).
+    """
+    wanted = layers + 1 if load.gpu_layers is None else max(0, min(load.gpu_layers, layers + 1))
+    placed = [0] * len(shares)
+    if not wanted:
+        return Placement(tuple(placed), None)
+    whole = sum(shares)
+    bounds = [sum(shares[: device + 1]) / whole for device in range(len(shares))]
+    devices = [bisect_right(bounds, item / wanted, hi=len(bounds) - 1) for item in range(wanted)]
+    with_output = load.generation is Generation.NEW or wanted > layers
+    for device in devices[:-1] if with_output else devices:
+        placed[device] += 1
+    return Placement(tuple(placed), devices[-1] if with_output else None)
+
+
+def memory(
+    arch: Architecture,
+    weights: Weights,
+    load: Load,
+    placement: Placement | None = None,
+    compute_capabilities: Sequence[float | None] = (None,),
+) -> Memory:
+    """What a model takes when it is loaded like this.
+
+    placement: on which devices; left out: on one that holds all that load.gpu_layers allows.
+    compute_capabilities: of the devices, None where it is not known.
+    """
+    if placement is None:
+        placement = place(arch.layers, load)
+    on_gpus = sum(placement.blocks)
+    partial = on_gpus < arch.layers or placement.output is None
+    graph = _legacy_graph if load.generation is Generation.LEGACY else _new_graph
+    kv_block = kv_bytes(arch, load.kv_type, load.cells)
+    used = sum(1 for device, count in enumerate(placement.blocks) if count or placement.output == device)
+    uses = []
+    block = arch.layers - on_gpus
+    for device, count in enumerate(placement.blocks):
+        held = sum(weights.blocks[block : block + count])
+        block += count
+        if placement.output == device:
+            held += weights.output
+        if not held:
+            uses.append(Use())
+            continue
+        if count:
+            held += weights.other  # the rope factors lie with the first block of each device
+        uses.append(
+            Use(
+                held,
+                count * kv_block,
+                graph(arch, weights, load, used, len(uses), partial),
+                overhead(load.backend, compute_capabilities[device]),
+            )
+        )
+    host = weights.token_embedding + sum(weights.blocks[: arch.layers - on_gpus])
+    if placement.output is None and not weights.tied:
+        host += weights.output
+    return Memory(tuple(uses), placement, host + (arch.layers - on_gpus) * kv_block)
+
+
+def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, device: int, partial: bool) -> int:
+    """The compute buffer of a device: the tensors that are alive together at the widest point of a batch's graph,
+    in 32-bit floats but for the attention mask, which flash attention has in 16 bits.
+
+    Read off ggml's allocator at work in llama.cpp b11076 (Vulkan, Ollama 0.34.4); other backends compute in another
+    order, as their published sizes show.
+    """
+    rows, cells, width = load.rows, load.cells_per_request, arch.embedding
+    vulkan = load.backend is Backend.VULKAN
+    hidden = 4 * rows * width  # what goes into a block, comes out of its attention, and so on
+    network = 3 * 4 * rows * arch.feed_forward  # gate, up, and their product
+    queries = 4 * rows * arch.heads * arch.key_length
+    keys = 4 * rows * arch.key_width
+    if load.flash:
+        mask, inputs = 2 * rows * cells, 20 * rows
+        attention = 4 * hidden
+        if load.kv_type in ("q8_0", "q4_0") and not vulkan:
+            # Its kernel wants a block's K and V in 16 bits (ggml_cuda_flash_attn_ext_get_alloc_size).
+            attention += 4 * load.cells * arch.key_width
+        # Vulkan's graph_optimize puts K and V before Q, and the attention's result into the hole, where it fits.
+        peak = max(3 * hidden + network, attention)
+        if vulkan:
+            peak = 2 * hidden + network + (queries if queries > hidden else 0)
+        if vulkan and devices == 1 and mask + inputs + peak > VULKAN_CHUNK:
+            peak += hidden
+    else:
+        scores = 4 * rows * arch.heads * cells
+        mask, inputs = 4 * rows * cells, 12 * rows + 2 * keys
+        peak = (1 if vulkan else 3) * hidden + max(hidden + network, queries + scores)
+        if vulkan and mask + inputs + peak > VULKAN_CHUNK:
+            # Buffers come in chunks; small tensors in the first keep the next block's scores out of it. Scores of
+            # 4 GiB and more, which drivers refuse, may go to the host instead: not worth an exact number.
+            peak = 2 * hidden + queries + 2 * keys + 2 * scores
+    size = mask + inputs + peak
+    if devices > 1 and not partial:
+        # Batches overlap: four copies of the inputs (GGML_SCHED_MAX_COPIES), which are never reused, and after the
+        # first device of what comes from the one before, twice.
+        size += 3 * (mask + inputs) + (4 if device == 0 else 8) * hidden
+    if partial and device == 0:
+        # Each block that is on the host is computed here in large batches, its tensors and its cache copied one after
+        # the other. No tensor is half of a block; a third of the cache is for holes. What fits into others comes off.
+        size += max(weights.blocks) // 2 + kv_bytes(arch, load.kv_type, load.cells) * 4 // 3
+    return size
+
+
+def _legacy_graph(arch: Architecture, weights: Weights, load: Load, devices: int, device: int, partial: bool) -> int:
+    rows, cells, width = load.rows, load.cells, arch.embedding
+    logits = 4 * rows * (width + arch.vocabulary)
+    if load.flash:
+        size = logits + 4 * rows * (2 * width + cells)
+    else:
+        scores = 4 * rows * (1 + 4 * width + cells * (1 + arch.heads)) + 8 * rows * arch.key_width
+        size = max(logits, scores)
+    if partial:
+        # The output matrix is on the host; its product is computed on the GPU with a copy of it.
+        size = max(size, logits + weights.output)
+    return size

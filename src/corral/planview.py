@@ -1,0 +1,128 @@
+"""A plan as people see it: one table, a bar of each card's memory, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from corral.planner.choice import Plan, Refusal, Wishes
+from corral.planner.memory import MIB
+
+#: What fills a card, in the order of the bar, with the letter that stands for it where there are no colours.
+PARTS = (
+    ("weights", "blue", "W"),
+    ("KV cache", "green", "K"),
+    ("graph", "yellow", "G"),
+    ("overhead", "magenta", "O"),
+    ("reserve", "bright_black", "r"),
+    ("free", "default", "·"),
+)
+BAR = 60
+
+
+def show(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> None:
+    """Print it."""
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    for piece in render(plan, wishes, refused):
+        console.print(piece, soft_wrap=isinstance(piece, Text))
+
+
+def render(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> Iterable[Group | Table | Text]:
+    load = plan.load
+    table = Table("Model", "Quantization", "Context", "KV cache", "On the GPU", "Tokens/s, estimated", "From")
+    table.add_row(
+        plan.entry.title,
+        plan.quantization,
+        f"{load.context}" + (f" x {load.parallel}" if load.parallel > 1 else ""),
+        load.kv_type,
+        _where(plan),
+        f"{plan.tokens_per_s[0]:.0f} to {plan.tokens_per_s[1]:.0f}" if plan.tokens_per_s else "bandwidth not known",
+        plan.reference,
+    )
+    yield table
+    if plan.cards:
+        yield _memory_table(plan, wishes)
+        for parts in _parts(plan, wishes):
+            yield _bar(parts)
+        yield Text("  ").join(Text(f"{letter} {name}", style=style) for name, style, letter in PARTS)
+    if plan.memory.host > plan.entry.weights(plan.quantization).token_embedding:
+        yield Text(f"On the host: {_mib(plan.memory.host)} MiB of weights and KV cache")
+    for reason in plan.reasons:
+        yield Text(f"- {reason}")
+    for refusal in refused:
+        yield Text(f"- not {refusal.model} at {refusal.quantization}: {refusal.reason}")
+
+
+def as_json(plan: Plan, wishes: Wishes, refused: Sequence[Refusal]) -> dict[str, object]:
+    """Memory in MiB, context in tokens."""
+    load = plan.load
+    return {
+        "model": plan.entry.name,
+        "title": plan.entry.title,
+        "from": plan.reference,
+        "quantization": plan.quantization,
+        "context": load.context,
+        "parallel": load.parallel,
+        "kv_type": load.kv_type,
+        "flash_attention": load.flash,
+        "batch": load.batch,
+        "num_gpu": load.gpu_layers,
+        "wholly_on_gpu": plan.wholly_on_gpu,
+        "gpus": [
+            {"name": card.name, "total_mib": card.total // MIB}
+            | {key: round(size / MIB, 2) for key, size in dict(parts).items()}
+            for card, parts in zip(plan.cards, _parts(plan, wishes), strict=True)
+        ],
+        "host_mib": round(plan.memory.host / MIB, 2),
+        "estimated_tokens_per_s": plan.tokens_per_s and [round(rate, 1) for rate in plan.tokens_per_s],
+        "reasons": list(plan.reasons),
+        "refused": [
+            {"model": refusal.model, "quantization": refusal.quantization, "reason": refusal.reason}
+            for refusal in refused
+        ],
+    }
+
+
+def _where(plan: Plan) -> str:
+    layers = plan.entry.shape.layers + 1
+    return f"{layers if plan.wholly_on_gpu else plan.load.gpu_layers} of {layers} layers"
+
+
+def _parts(plan: Plan, wishes: Wishes) -> list[list[tuple[str, int]]]:
+    """Of each card, in bytes, what is free split into the planned terms."""
+    rows = []
+    for card, use in zip(plan.cards, plan.memory.devices, strict=True):
+        reserve = min(wishes.reserve_mib * MIB, card.free - use.total)
+        sizes = (use.weights, use.kv, use.graph, use.overhead, reserve, card.free - use.total - reserve)
+        rows.append([(name, size) for (name, _, _), size in zip(PARTS, sizes, strict=True)])
+    return rows
+
+
+def _memory_table(plan: Plan, wishes: Wishes) -> Table:
+    table = Table("GPU", *(name for name, _, _ in PARTS), "of", title="MiB")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for card, parts in zip(plan.cards, _parts(plan, wishes), strict=True):
+        table.add_row(card.name, *(str(_mib(size)) for _, size in parts), str(card.free // MIB))
+    return table
+
+
+def _bar(parts: Sequence[tuple[str, int]]) -> Text:
+    """The card's free memory as BAR letters; every term that is there has at least one."""
+    whole = sum(size for _, size in parts)
+    bar, end, drawn = Text("["), 0, 0
+    for (_, style, letter), (_, size) in zip(PARTS, parts, strict=True):
+        end += size
+        width = max(1 if size else 0, round(end / whole * BAR) - drawn)
+        width = min(width, BAR - drawn)
+        drawn += width
+        bar.append(letter * width, style=style)
+    return bar.append("]")
+
+
+def _mib(size: int) -> int:
+    return round(size / MIB)
