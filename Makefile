@@ -15,7 +15,7 @@ help:
 	@echo 'make demo      lab up, R1 deployed on its hosts, and a table of what they do'
 	@echo 'make test      unit, lab and state tests'
 	@echo 'make lab       lab up            make lab-down   lab down, nothing left'
-	@echo 'make bench     times of runs, as ratios to ssh HOST true'
+	@echo 'make bench     times of runs, as ratios to ssh HOST true; how exact and fast planning is'
 	@echo 'make lint      ruff, mypy, shellcheck'
 	@echo 'make set-up    packages and .venv only'
 
@@ -41,6 +41,7 @@ test: set-up
 	lab/run pytest tests/state --reboot
 
 bench: set-up
+	$(PYTHON) -m bench.planner
 	@$(LAB) up --hosts mirror client --count 10
 	lab/run python -m bench
 

@@ -31,11 +31,12 @@ class Sudo(StrEnum):
 
 @dataclass(frozen=True)
 class Gpu:
-    """One declared card."""
+    """One declared card. reserved_mib: taken from the start, as a driver or a desktop takes it on a real card."""
 
     name: str
     memory_mib: int
     compute_capability: str
+    reserved_mib: int = 512
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ HOSTS = (
         firewall=Firewall.FIREWALLD,
         user="ops",
         sudo=Sudo.PASSWORD,
-        gpus=(Gpu("NVIDIA GeForce RTX 3080", 10240, "8.6"),),
+        gpus=(Gpu("NVIDIA GeForce RTX 3080", 10240, "8.6", 288),),
         disks=DISKS,
     ),
     Host(
@@ -121,7 +122,7 @@ HOSTS = (
         user="ops",
         sudo=Sudo.FREE,
         ssh_port=2222,
-        gpus=(Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5"),),
+        gpus=(Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5", 256),),
         disks=DISKS,
     ),
     Host("client", "10.77.0.20"),

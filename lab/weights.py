@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,10 @@ MODELS = (
     Tiny("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
     Tiny("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 31),
 )
+#: The other quantizations of the distills, under the names that they have on Hugging Face and in the library. They
+#: are the same few weights.
+QUANTIZATIONS = ("Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_S", "Q3_K_L", "Q3_K_M", "IQ3_M", "Q3_K_S")
+LIBRARY_QUANTIZATIONS = ("q8_0", "fp16")
 LONE = Tiny("", "qwen2", "1.8B", 2, 40)
 #: A model whose weights nobody has: only its manifest is there, for who looks at sizes before downloading.
 TOO_BIG, TOO_BIG_BYTES = f"{LIBRARY}/671b", 404_430_186_336
@@ -119,11 +123,26 @@ def _write_all(target: Path, progress: Progress) -> None:
             write_gguf(tiny, scratch)
             weights = scratch.read_bytes()
             scratch.unlink()
-            publish(target, tiny, _layer(target, "model", weights))
+            layer = _layer(target, "model", weights)
+            for name in (tiny.name, *_further_names(tiny)):
+                publish(target, replace(tiny, name=name), layer)
         missing = hashlib.sha256(TOO_BIG.encode()).hexdigest()
         layer = {"mediaType": _media_type("model"), "digest": f"sha256:{missing}", "size": TOO_BIG_BYTES}
         publish(target, Tiny(TOO_BIG, "deepseek2", "671.0B", 61), layer)
         write_gguf(LONE, target / LONE_FILE)
+
+
+def _further_names(tiny: Tiny) -> list[str]:
+    """The names of a distill's other quantizations, in the library and on Hugging Face."""
+    found = re.fullmatch(rf"{LIBRARY}/([\d.]+b)-(qwen|llama)-distill-q4_K_M", tiny.name)
+    if not found:
+        return []
+    size, base = found.groups()
+    repository = f"hf.co/bartowski/DeepSeek-R1-Distill-{base.title()}-{size.upper()}-GGUF"
+    return [
+        *(f"{LIBRARY}/{size}-{base}-distill-{name}" for name in LIBRARY_QUANTIZATIONS),
+        *(f"{repository}/{name}" for name in QUANTIZATIONS),
+    ]
 
 
 def publish(models: Path, tiny: Tiny, weights: Mapping[str, object]) -> None:

@@ -31,8 +31,6 @@ SHADERS = "usr/share/declared-gpus/shaders"
 DRIVERS = "etc/vulkan/icd.d"
 SOFTWARE_DRIVER = f"{LIBRARIES}/libvulkan_lvp.so"
 DRIVER_VERSION, CUDA_VERSION = "550.144.03", "12.4"
-#: Taken from the start, as a desktop takes it.
-RESERVED_MIB = 512
 #: As in declared.h.
 MAX_GPUS = 8
 SERVICES = "etc/systemd/system.conf.d/declared-gpus.conf"
@@ -87,7 +85,7 @@ def declaration(gpus: Sequence[Gpu], host: str) -> str:
     lines = [f"driver {DRIVER_VERSION}", f"cuda {CUDA_VERSION}"]
     for index, gpu in enumerate(gpus):
         identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{index}.{host}")
-        lines.append(f"gpu {gpu.memory_mib} {RESERVED_MIB} {gpu.compute_capability} {identity} {gpu.name}")
+        lines.append(f"gpu {gpu.memory_mib} {gpu.reserved_mib} {gpu.compute_capability} {identity} {gpu.name}")
     return "\n".join(lines) + "\n"
 
 

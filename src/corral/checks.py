@@ -39,7 +39,7 @@ def preflight(run: HostRun) -> list[str]:
         warnings += [
             f"models: {spec.name}: template: Ollama may prefer the one inside the GGUF file; "
             "set OLLAMA_GO_TEMPLATE: true in environment to have yours used"
-            for spec in settings.models
+            for spec in run.models
             if spec.template is not None
         ]
     return warnings

@@ -165,9 +165,9 @@ def accuracy(file: Path, as_json: bool) -> None:
 @main.command("settings")
 def list_settings() -> None:
     """List everything that can be set for a host, as README does."""
-    from corral.reference import settings_table
+    from corral.reference import plan_table, settings_table
 
-    click.echo(settings_table(), nl=False)
+    click.echo(f"{settings_table()}\n{plan_table()}", nl=False)
 
 
 if __name__ == "__main__":

@@ -107,13 +107,19 @@ class Environment:
         return self.listen.loopback
 
 
-def environment_for(settings: Settings) -> Environment:
-    """The server's whole environment: the declared variables and the settings that have keys of their own.
+def environment_for(settings: Settings, planned: Mapping[str, str] | None = None) -> Environment:
+    """The server's whole environment: the declared variables, the settings that have keys of their own, and what
+    plans decide.
 
     Only HTTPS_PROXY is set for a proxy: registries are asked over HTTPS, and HTTP_PROXY would also catch
     what the server's parts say to each other.
     """
-    values = {"OLLAMA_HOST": DEFAULT_HOST, **settings.environment, "OLLAMA_MODELS": settings.models_dir}
+    values = {
+        "OLLAMA_HOST": DEFAULT_HOST,
+        **(planned or {}),
+        **settings.environment,
+        "OLLAMA_MODELS": settings.models_dir,
+    }
     secrets: dict[str, str] = {}
     proxy = settings.proxy.get_secret_value() if settings.proxy else ""
     no_proxy = ",".join(settings.no_proxy) if proxy else ""

@@ -32,6 +32,7 @@ from corral.firewall import changes as firewall_changes
 from corral.interrupt import exit_with_code_on_interrupt
 from corral.ollama import models as ollama_models
 from corral.ollama import releases
+from corral.planview import lines as plan_lines
 from corral.run import HostRun
 from corral.scripts import Script
 from corral.service import systemd
@@ -112,7 +113,11 @@ def preflight(run: HostRun) -> Sequence[Change]:
     """Refuse a host on which the deploy could not end well, before anything is changed there."""
     if run.host.state.is_executing:
         run.lock()
-    for warning in checks.preflight(run):
+    warnings = checks.preflight(run)
+    for name, plan in run.planned.plans.items():
+        for line in plan_lines(name, plan):
+            run.say(line)
+    for warning in warnings:
         run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
     return ()
 

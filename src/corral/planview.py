@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corral.planner.choice import Plan, Refusal, Wishes
-from corral.planner.memory import MIB
+from corral.planner.memory import MIB, Use
 
 #: What fills a card, in the order of the bar, with the letter that stands for it where there are no colours.
 PARTS = (
@@ -21,6 +21,7 @@ PARTS = (
     ("reserve", "bright_black", "r"),
     ("free", "default", "·"),
 )
+_TERMS = tuple(name for name, _, _ in PARTS[:4])
 BAR = 60
 
 
@@ -55,6 +56,20 @@ def render(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> Itera
         yield Text(f"- {reason}")
     for refusal in refused:
         yield Text(f"- not {refusal.model} at {refusal.quantization}: {refusal.reason}")
+
+
+def lines(name: str, plan: Plan) -> list[str]:
+    """A plan in a deploy's output: what is chosen, each card's memory, and why."""
+    load = plan.load
+    requests = f" for each of {load.parallel} requests" if load.parallel > 1 else ""
+    text = [
+        f"planned {name}: {plan.entry.title} at {plan.quantization}, {load.context} tokens{requests}, "
+        f"KV cache {load.kv_type}, {_where(plan)} on the GPU"
+    ]
+    for card, use in zip(plan.cards, plan.memory.devices, strict=True):
+        terms = " + ".join(f"{part} {_mib(size)}" for part, size in zip(_TERMS, _terms(use), strict=True))
+        text.append(f"  {card.name}: {terms} = {_mib(use.total)} of {card.free // MIB} MiB")
+    return text + [f"  {reason}" for reason in plan.reasons]
 
 
 def as_json(plan: Plan, wishes: Wishes, refused: Sequence[Refusal]) -> dict[str, object]:
@@ -97,9 +112,13 @@ def _parts(plan: Plan, wishes: Wishes) -> list[list[tuple[str, int]]]:
     rows = []
     for card, use in zip(plan.cards, plan.memory.devices, strict=True):
         reserve = min(wishes.reserve_mib * MIB, card.free - use.total)
-        sizes = (use.weights, use.kv, use.graph, use.overhead, reserve, card.free - use.total - reserve)
+        sizes = (*_terms(use), reserve, card.free - use.total - reserve)
         rows.append([(name, size) for (name, _, _), size in zip(PARTS, sizes, strict=True)])
     return rows
+
+
+def _terms(use: Use) -> tuple[int, int, int, int]:
+    return use.weights, use.kv, use.graph, use.overhead
 
 
 def _memory_table(plan: Plan, wishes: Wishes) -> Table:

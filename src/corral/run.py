@@ -26,12 +26,13 @@ from corral.gpus.inventory import Device, Problem
 from corral.inventory import Inventory
 from corral.inventory import load as load_inventory
 from corral.ollama import api, releases
+from corral.planning import Planned, plan_host
 from corral.probe import state as probe
 from corral.probe.state import HostState
 from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
 from corral.scripts import Script
 from corral.service import systemd
-from corral.settings import Settings
+from corral.settings import ModelSpec, Settings
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -68,8 +69,18 @@ class HostRun:
 
     @cached_property
     def environment(self) -> Environment:
-        """What the server's environment shall hold."""
+        """What is declared of the server's environment; the service's holds what plans decide besides."""
         return environment_for(self.settings)
+
+    @cached_property
+    def planned(self) -> Planned:
+        """The declared models, each with what it is made from; for those to be planned that depends on the GPUs as
+        they were seen when this run first asked. Raises CorralError."""
+        return plan_host(self.settings, self.state)
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        return self.planned.models
 
     @property
     def port(self) -> int:
@@ -154,7 +165,7 @@ class HostRun:
     @property
     def service(self) -> systemd.Wanted:
         """How this host's service shall be."""
-        environment = self.environment
+        environment = environment_for(self.settings, self.planned.environment)
         return systemd.Wanted(
             environment=environment.variables,
             secrets=environment.secrets,

@@ -35,6 +35,9 @@ from corral.errors import CorralError
 from corral.firewall.scope import Scope
 from corral.modelfile import Setting, parameter
 from corral.names import ModelName, classify_from
+from corral.planner.choice import RESERVE_MIB, Wishes, wishes_for
+from corral.planner.memory import BATCH
+from corral.planner.quantization import quantization
 from corral.secret import BadValue, Secret, Sources, read_secret
 
 #: Host data that names the inventory's file: relative paths start from its directory.
@@ -77,12 +80,100 @@ def _setting(default: Any, *, kind: str, shown: str, example: str, description: 
     )
 
 
+class PlanSpec(BaseModel):
+    """What is asked of a model that corral chooses for the host's GPUs; see planner.choice.Wishes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
+
+    family: str = _setting(
+        "deepseek-r1",
+        kind="name",
+        shown="deepseek-r1",
+        example="deepseek-r1",
+        description="The family of the catalog whose largest model that fits is taken.",
+    )
+    model: str = _setting(
+        "",
+        kind="name",
+        shown="the largest that fits",
+        example="r1-14b",
+        description="One model of the catalog, by its name there or in Ollama's library.",
+    )
+    quantization: str = _setting(
+        "",
+        kind="name",
+        shown="the best that fits",
+        example="Q4_K_M",
+        description="Four bits (Q4_K_M) where there is room for min_context, fewer where there is not, more where "
+        "max_context still fits.",
+    )
+    min_context: Annotated[int, Field(ge=256, le=1 << 24)] = _setting(
+        4096,
+        kind="tokens",
+        shown="4096",
+        example="8192",
+        description="With less a model is not taken, and a smaller one is.",
+    )
+    max_context: Annotated[int, Field(ge=256, le=1 << 24)] = _setting(
+        16384,
+        kind="tokens",
+        shown="16384",
+        example="65536",
+        description="More than this is not asked for; the context is as long as memory allows up to it.",
+    )
+    kv_types: Annotated[tuple[Literal["f16", "q8_0", "q4_0"], ...], Field(min_length=1, strict=False)] = _setting(
+        ("f16", "q8_0"),
+        kind="list",
+        shown="[f16, q8_0]",
+        example="[f16, q8_0, q4_0]",
+        description="Types of KV cache that may be used, from the one that is preferred. A server has one for all "
+        "its models. With q4_0 R1 thinks shorter.",
+    )
+    reserve_mib: Annotated[int, Field(ge=0, le=1 << 20)] = _setting(
+        RESERVE_MIB,
+        kind="MiB",
+        shown="1024",
+        example="2048",
+        description="Left free on each GPU. Below 1024 Ollama's engine takes layers off the GPU by itself.",
+    )
+    offload: bool = _setting(
+        False,
+        kind="boolean",
+        shown="false",
+        example="true",
+        description="When nothing fits wholly, as many layers as fit go to the GPU, and the rest runs on the CPU.",
+    )
+    cpu: bool = _setting(
+        False,
+        kind="boolean",
+        shown="false",
+        example="true",
+        description="A host without a GPU gets the smallest model instead of an error.",
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        with _said_of_a_value():
+            self.wishes()
+        return self
+
+    def wishes(self, parallel: int = 1, batch: int = BATCH) -> Wishes:
+        """For the planner. Raises CorralError for names that the catalog lacks and wishes that exclude each other."""
+        found = quantization(self.quantization).name if self.quantization else ""
+        asked = Wishes(
+            (), found, self.min_context, self.max_context, tuple(self.kv_types), self.reserve_mib, parallel, batch,
+            self.offload, self.cpu,
+        )  # fmt: skip
+        return wishes_for(self.family, self.model, asked)
+
+
 class ModelSpec(BaseModel):
     """A model that a host shall serve.
 
     name: what users call it, as in `ollama run NAME`.
     from_ (`from` in YAML): where it comes from: any name that Ollama takes (deepseek-r1:14b,
         hf.co/user/repository:Q4_K_M, modelscope.cn/user/repository) or a GGUF file on this machine.
+    plan: instead of from: corral chooses for the host's GPUs, and sets num_ctx, num_batch and num_gpu.
     parameters: as in a Modelfile, with their types; `stop` is a list.
     template: the name of a file in templates/chat, or the text itself. None: what the model brings.
     system: the system prompt. None: what the model brings.
@@ -92,7 +183,8 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: StrictStr
-    from_: StrictStr = Field(validation_alias=AliasChoices("from", "from_"), serialization_alias="from")
+    from_: StrictStr = Field("", validation_alias=AliasChoices("from", "from_"), serialization_alias="from")
+    plan: PlanSpec | None = None
     parameters: dict[str, Setting] = Field(default_factory=dict)
     template: StrictStr | None = None
     system: StrictStr | None = None
@@ -109,7 +201,8 @@ class ModelSpec(BaseModel):
     @classmethod
     def _is_a_source(cls, value: str) -> str:
         with _said_of_a_value():
-            classify_from(value)
+            if value:  # without one there is a plan
+                classify_from(value)
         return value.strip()
 
     @field_validator("parameters", mode="before")
@@ -121,8 +214,36 @@ class ModelSpec(BaseModel):
             raise BadValue("must map parameters to values", "Write it like {num_ctx: 8192, temperature: 0.6}")
         return {str(name): _parameter(str(name), given) for name, given in value.items()}
 
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _is_a_mapping(cls, value: object) -> object:
+        if value is not None and not isinstance(value, (Mapping, PlanSpec)):
+            raise BadValue("must be a mapping", "Write it like {family: deepseek-r1, max_context: 16384}, or {}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.plan is None:
+            if "from_" not in self.model_fields_set:
+                raise BadValue(
+                    "is missing", "Say what it is made from, or have a model chosen with plan: {}", ("from",)
+                )
+            return self
+        if self.from_:
+            raise BadValue("has both from and plan", "Keep from for a certain model, or plan to have one chosen")
+        decided = [key for key in ("num_ctx", "num_gpu") if key in self.parameters]
+        if decided:
+            raise BadValue(
+                f"{decided[0]} is what the plan decides",
+                "Use min_context and max_context in plan" if decided[0] == "num_ctx" else "Leave it out",
+                ("parameters",),
+            )
+        return self
+
     @model_validator(mode="after")
     def _is_not_itself(self) -> Self:
+        if not self.from_:
+            return self
         name, source = ModelName.parse(self.name), classify_from(self.from_)
         if name == source:
             raise BadValue(
@@ -239,7 +360,15 @@ class Settings(BaseModel):
         kind="list of models",
         shown="[]",
         example="[{name: r1, from: 'deepseek-r1:14b', parameters: {num_ctx: 8192}}]",
-        description="The models to serve: name, from, and where wanted parameters, template, system and modelfile.",
+        description="The models to serve: name, from or plan, and where wanted parameters, template, system and "
+        "modelfile.",
+    )
+    stand_ins: tuple[StrictStr, ...] = _setting(
+        (),
+        kind="list of names",
+        shown="[]",
+        example="[r1-7b]",
+        description="Models of the catalog whose files may be of another size than the real ones.",
     )
     start_timeout_s: int = _setting(
         60,
@@ -367,14 +496,19 @@ class Settings(BaseModel):
     @classmethod
     def reference(cls) -> tuple[Entry, ...]:
         """Every setting as README lists it."""
-        entries = []
-        for key, info in cls.model_fields.items():
-            extra = info.json_schema_extra
-            assert isinstance(extra, dict)
-            assert info.examples
-            texts = (extra["kind"], extra["shown"], info.description, info.examples[0])
-            entries.append(Entry(key, *map(str, texts)))
-        return tuple(entries)
+        return entries(cls)
+
+
+def entries(model: type[BaseModel]) -> tuple[Entry, ...]:
+    """The keys of a mapping as README lists them."""
+    found = []
+    for key, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        assert info.examples
+        texts = (extra["kind"], extra["shown"], info.description, info.examples[0])
+        found.append(Entry(key, *map(str, texts)))
+    return tuple(found)
 
 
 def problems(error: ValidationError, model: type[BaseModel]) -> tuple[Problem, ...]:
@@ -386,7 +520,8 @@ def problems(error: ValidationError, model: type[BaseModel]) -> tuple[Problem, .
         if isinstance(cause, BadValue):
             found.append(Problem((*path, *cause.path), cause.problem, cause.remedy))
         elif kind == "extra_forbidden":
-            keys = _keys(model) if len(path) == 1 else _keys(ModelSpec)
+            inner = PlanSpec if "plan" in path else ModelSpec
+            keys = _keys(model) if len(path) == 1 else _keys(inner)
             found.append(Problem(path, *unknown_key(str(path[-1]), keys)))
         elif kind == "missing":
             found.append(Problem(path, "is missing", "Add it"))

@@ -107,7 +107,7 @@ def _row(host: Host, connect_error: str) -> Row:
             host=host.name,
             gpus=_lines(gpu.name for gpu in run.state.gpus.devices),
             version=verdict.version or "-",
-            model=_lines(model.name for model in loaded),
+            model=_lines(_model(run, model.name) for model in loaded),
             context=_lines(str(model.context) for model in loaded),
             where=_lines(model.where for model in loaded),
             tokens_per_s=_lines(f"{model.tokens_per_s:.1f}" for model in loaded),
@@ -115,6 +115,15 @@ def _row(host: Host, connect_error: str) -> Row:
         )
     except CorralError as error:
         return Row(host.name, verdict=str(error))
+
+
+def _model(run: HostRun, name: str) -> str:
+    """A model's name, with what the plan has made of it."""
+    plan = run.planned.plans.get(name)
+    if plan is None:
+        return name
+    stand_in = " (a stand-in)" if plan.entry.name in run.settings.stand_ins else ""
+    return f"{name}: {plan.entry.name} {plan.quantization}{stand_in}"
 
 
 def _lines(items: Any) -> str:

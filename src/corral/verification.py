@@ -276,7 +276,7 @@ def _use(run: HostRun, vantage: Vantage, address: str, verdict: Verdict) -> None
         )
     )
     wanted_models(run)  # a Modelfile that can't be rendered is an error of its own
-    for spec in run.settings.models:
+    for spec in run.models:
         verdict.checks += _check_model(run, client, spec, verdict)
 
 

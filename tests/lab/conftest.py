@@ -64,13 +64,35 @@ def _mend(lab: Lab) -> None:
             lab.boot(host)
 
 
-class Inventory:
-    """inventory/lab.yml with changes, in a file of its own."""
+#: What tests that are not about planning have instead of a plan: models, contexts and variables of their own.
+CERTAIN_MODELS = {
+    "rtx4090": ("deepseek-r1:32b-qwen-distill-q4_K_M", 16384),
+    "rtx3080": ("deepseek-r1:14b", 4096),
+    "rtx2070": ("deepseek-r1:7b", 8192),
+}
+CERTAIN_ENVIRONMENT = {"OLLAMA_FLASH_ATTENTION": True, "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_NUM_PARALLEL": 1}
 
-    def __init__(self, directory: Path) -> None:
+
+class Inventory:
+    """inventory/lab.yml with changes, in a file of its own; with models that are named unless `planned`."""
+
+    def __init__(self, directory: Path, planned: bool = False) -> None:
         self.path = directory / "lab.yml"
         self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab.yml").read_text())
         self.document["defaults"]["ollama_pins"] = str(ROOT / ".lab/pins.yml")
+        if not planned:
+            self.document["defaults"]["environment"] |= CERTAIN_ENVIRONMENT
+            for host, (source, context) in CERTAIN_MODELS.items():
+                (model,) = self.host(host)["models"]
+                del model["plan"]
+                self.host(host)["models"] = [
+                    {
+                        "name": model.pop("name"),
+                        "from": source,
+                        **model,
+                        "parameters": {"num_ctx": context, **model["parameters"]},
+                    }
+                ]
 
     def host(self, name: str) -> dict[str, Any]:
         declared: dict[str, Any] = self.document["hosts"][name]
@@ -98,6 +120,12 @@ class Inventory:
 @pytest.fixture
 def inventory(tmp_path: Path) -> Inventory:
     return Inventory(tmp_path)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Inventory:
+    """inventory/lab.yml as it is: every host's model is planned."""
+    return Inventory(tmp_path, planned=True)
 
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -20,8 +20,8 @@ from corral.gpus.judgement import problems
 from corral.probe import state as probe
 from corral.remote import LocalChannel, LocalLink, Remote, Sudo
 from corral.scripts import Script
-from lab.config import Gpu
-from lab.gpu import DECLARATION, RESERVED_MIB, declaration
+from lab.config import Gpu, find_host
+from lab.gpu import DECLARATION, declaration
 from tests.lab.observation import get, main_pid, unload
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.lab.conftest import Inventory as Declared
 
 HOST, CARD, TOTAL_MIB = "rtx2070", "NVIDIA GeForce RTX 2070", 8192
+RESERVED_MIB = find_host(HOST).gpus[0].reserved_mib
 #: Of NVML's side: what it takes of corral, and a directory on the host that a reboot empties.
 NVML_PARTS = ("__init__.py", "gpus/__init__.py", "gpus/inventory.py", "gpus/nvidia.py", "gpus/nvml.py")
 NVML_DIRECTORY = "/run/nvml"

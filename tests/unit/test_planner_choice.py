@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from corral.errors import CorralError
 from corral.planner import catalog
 from corral.planner.cards import Card, imagine
-from corral.planner.choice import Machine, Plan, Wishes, choose, refusals, wishes_for
+from corral.planner.choice import Machine, Plan, Wishes, choose, rank, refusals, wishes_for
 from corral.planner.memory import MIB, Backend, Generation
-from corral.planner.quantization import QUANTIZATIONS
 
 GIB = 1 << 30
 
@@ -212,12 +211,6 @@ def test_no_plan_exceeds_free_memory_less_the_reserve_and_every_refusal_has_a_re
     if made.wholly_on_gpu:
         for refusal in refusals(machine, wishes, made):
             assert int(refusal.reason.partition(" in reserve: ")[2].split()[0]) > 0
-
-
-def rank(made: Plan) -> tuple[float, int, int]:
-    """Model, quantization, context: the order in which more is better."""
-    order = list(QUANTIZATIONS)
-    return made.entry.parameters, -order.index(made.quantization), made.load.context
 
 
 @given(cards, wished, st.integers(0, 20_000), st.integers(1, 2))

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
-from corral.reference import settings_table
+import pytest
+from click.testing import CliRunner
+
+from corral.cli import main
+from corral.reference import plan_table, settings_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_settings_is_the_output_of_corral_settings() -> None:
-    block = re.search(r"<!-- settings: [^>]*-->\n(.*?)<!-- end of settings -->", README, re.DOTALL)
+@pytest.mark.parametrize(("name", "table"), [("settings", settings_table()), ("plan", plan_table())])
+def test_the_tables_are_the_output_of_corral_settings(name: str, table: str) -> None:
+    block = re.search(rf"<!-- {name}: [^>]*-->\n(.*?)<!-- end of {name} -->", README, re.DOTALL)
     assert block
-    assert block[1] == settings_table()
+    assert block[1] == table
+
+
+def test_the_commands_for_planning_are_as_readme_has_them() -> None:
+    lines = re.findall(r"^    corral (plan .*?)(?: +#.*)?$", README, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        done = CliRunner().invoke(main, shlex.split(line))
+        assert done.exit_code == 0, done.output
 
 
 def test_every_deploy_and_make_target_that_readme_names_exists() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import jinja2
@@ -32,6 +32,8 @@ from corral.run import HostRun
 from corral.scripts import Script
 from corral.settings import ModelSpec
 
+#: Of a GGUF file and the small layers beside it: the tokenizer is most of it.
+MOST_HEADER_BYTES = 64_000_000
 RECORD = "# corral: manifest "
 
 
@@ -63,7 +65,7 @@ class Wanted:
 
 def wanted_models(run: HostRun) -> list[Wanted]:
     """The host's declared models, their Modelfiles rendered. Raises CorralError for one that can't be made."""
-    return [_wanted(run, spec) for spec in run.settings.models]
+    return [_wanted(run, spec) for spec in run.models]
 
 
 def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
@@ -132,7 +134,8 @@ def check(run: HostRun) -> None:
             raise CorralError(
                 f"models: {which.spec.name}: from: {source.short}: {size.problem}", size.remedy, size.detail
             )
-        need += size
+        need += size.missing
+        _check_plan(run, which, size.whole)
     if need > run.state.free_for_models:
         raise CorralError(
             f"models_dir: the disk of {run.settings.models_dir} has {decimal(run.state.free_for_models)} free, "
@@ -141,13 +144,34 @@ def check(run: HostRun) -> None:
         )
 
 
+def _check_plan(run: HostRun, wanted: Wanted, whole: int) -> None:
+    """Tags move, and a plan for another model is worth nothing: a file has the tensors' bytes and a header."""
+    plan = run.planned.plans.get(wanted.spec.name)
+    if plan is None or plan.entry.name in run.settings.stand_ins:
+        return
+    tensors = plan.entry.weights(plan.quantization).file
+    if not tensors <= whole <= tensors + MOST_HEADER_BYTES:
+        raise CorralError(
+            f"models: {wanted.spec.name}: plan: {wanted.spec.from_} is {decimal(whole)} in its registry, but "
+            f"{plan.entry.title} at {plan.quantization} is {decimal(tensors)}: the name leads to another model by now",
+            "Name the model that you want with from; corral's catalog needs a new name for it",
+        )
+
+
 def _upload_bytes(run: HostRun, wanted: Wanted) -> int:
     """What a file on the controller will take on the host. Ollama keeps it as it is (create.go of 0.34.4)."""
     return _local(run, wanted.source).stat().st_size if isinstance(wanted.source, GgufFile) else 0
 
 
-def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[int | CorralError]:
-    """For each model the bytes still to be downloaded, as its registry says to the host; or why it can't be had."""
+class _Size(NamedTuple):
+    """A model's bytes: all of them, and those still to be downloaded."""
+
+    whole: int
+    missing: int
+
+
+def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[_Size | CorralError]:
+    """For each model its size, as its registry says to the host; or why it can't be had."""
     if not names:
         return
     answer = run.remote.run(
@@ -165,7 +189,7 @@ def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[int | 
         yield _size(answer.get(f"manifest.{number}", ""), name, present)
 
 
-def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> int | CorralError:
+def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> _Size | CorralError:
     body, _, status = answer.rpartition("\n")
     if status == "404":
         return CorralError("the registry has no such model", "Check the name and the tag on the registry's pages")
@@ -180,7 +204,9 @@ def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> int | Cor
             raise ValueError(status)
         manifest = json.loads(body)
         layers = [manifest["config"], *manifest["layers"]]
-        return sum(int(one["size"]) - int(present.get(one["digest"].replace(":", "-"), 0)) for one in layers)
+        here = sum(int(present.get(one["digest"].replace(":", "-"), 0)) for one in layers)
+        whole = sum(int(one["size"]) for one in layers)
+        return _Size(whole, whole - here)
     except (ValueError, KeyError, TypeError):
         return CorralError(f"the registry answers {status}", f"Look at {name.manifest_url} in a browser", body[-300:])
 

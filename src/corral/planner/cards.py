@@ -21,7 +21,8 @@ RESERVED_MIB, RESERVED_SHARE = 128, 1 / 64
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU to plan for. free: bytes that nobody holds; bandwidth: GB/s, None where it is not known."""
+    """A GPU to plan for. free: bytes that nobody holds; bandwidth: GB/s, None where it is not known; flash_off: the
+    server is to run without flash attention."""
 
     name: str
     total: int
@@ -29,10 +30,13 @@ class Card:
     bandwidth: float | None = None
     backend: Backend = Backend.CUDA
     compute_capability: float | None = None
+    flash_off: bool = False
 
     @property
     def flash(self) -> bool:
-        """Whether Ollama turns flash attention on by itself: on CUDA from 6.0 on but for 7.2 (discover/gpu.go)."""
+        """Whether flash attention is on: it is turned off, or CUDA lacks it below 6.0 and on 7.2 (discover/gpu.go)."""
+        if self.flash_off:
+            return False
         if self.backend is Backend.CUDA and self.compute_capability is not None:
             return self.compute_capability >= 6.0 and self.compute_capability != 7.2
         return True

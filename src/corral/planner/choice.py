@@ -14,6 +14,7 @@ from corral.planner.memory import BATCH, CELLS, MIB, Backend, Generation, Load, 
 from corral.planner.quantization import QUANTIZATIONS
 
 #: Better than four bits is taken where it costs no context, worse where nothing else of a model fits.
+_ORDER = {name: number for number, name in enumerate(QUANTIZATIONS)}
 BETTER = frozenset(list(QUANTIZATIONS)[: list(QUANTIZATIONS).index(STANDARD)])
 WORSE = frozenset(name for name in QUANTIZATIONS if "Q3" in name or "Q2" in name)
 #: The engine itself leaves so much free on every device (llama.cpp's --fit-target), and takes layers off below it.
@@ -138,6 +139,11 @@ def choose(machine: Machine, wishes: Wishes) -> Plan:
     if wishes.offload:
         return _partly(machine, wishes)
     raise _nothing_fits(machine, wishes)
+
+
+def rank(plan: Plan) -> tuple[float, int, int]:
+    """Model, quantization, context: a plan that compares greater is the better one."""
+    return plan.entry.parameters, -_ORDER[plan.quantization], plan.load.context
 
 
 def refusals(machine: Machine, wishes: Wishes, plan: Plan | None = None) -> tuple[Refusal, ...]:

@@ -1,0 +1,178 @@
+"""The plans of one host: its declared models with `plan` worked out for the GPUs that it has.
+
+What a host runs already is kept as long as it fits and is allowed: memory that comes and goes by a little, as a
+desktop's does, must not make it another model every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from corral import layout, modelfile
+from corral.errors import CorralError
+from corral.gpus.inventory import Device
+from corral.modelfile import Setting
+from corral.names import ModelName
+from corral.planner import catalog
+from corral.planner.cards import Card, look_up
+from corral.planner.choice import Machine, Plan, Wishes, choose, rank
+from corral.planner.memory import BATCH, MIB, Backend, Generation
+from corral.probe.state import HostState
+from corral.service.systemd import parse_drop_in
+from corral.settings import ModelSpec, Settings
+
+#: A better plan is taken only if it would still be one with so much less memory.
+MARGIN_MIB = 256
+FLASH, KV_TYPE, PARALLEL = "OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_NUM_PARALLEL"
+_BACKENDS = {"NVIDIA": Backend.CUDA, "AMD": Backend.ROCM, "Apple": Backend.METAL}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """models: every one with a `from`; environment: the variables that the plans decide; plans: by model's name."""
+
+    models: tuple[ModelSpec, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+
+
+def plan_host(settings: Settings, state: HostState) -> Planned:
+    """The declared models of a host with its plans. Raises CorralError naming the model that no plan is found for.
+
+    The KV cache's type is one for the whole server: where one model needs a smaller one, all get it. Several
+    models are planned to be loaded in turns, as Ollama does when they don't fit together.
+    """
+    if not any(spec.plan for spec in settings.models):
+        return Planned(settings.models)
+    machine = machine_of(settings, state)
+    kv_types = _declared_kv_types(settings)
+    plans = _plan_all(settings, state, machine, kv_types)
+    used = [plan.load.kv_type for plan in plans.values()]
+    if len(set(used)) > 1:
+        smallest = max(used, key=("f16", "q8_0", "q4_0").index)
+        plans = _plan_all(settings, state, machine, (smallest,))
+    first = next(iter(plans.values()))
+    decided = {
+        FLASH: "1" if first.load.flash else "0",
+        KV_TYPE: first.load.kv_type,
+        PARALLEL: str(first.load.parallel),
+    }
+    return Planned(
+        tuple(_worked_out(spec, plans[spec.name]) if spec.plan else spec for spec in settings.models),
+        {name: value for name, value in decided.items() if name not in settings.environment},
+        plans,
+    )
+
+
+def machine_of(settings: Settings, state: HostState) -> Machine:
+    """What models on a host can be planned with: its GPUs, with what is free or held by its own Ollama.
+
+    Raises CorralError where there are GPUs that can't be asked.
+    """
+    if state.gpus.error:
+        raise CorralError(
+            f"plan: the host's GPUs can't be asked: {state.gpus.error}", "Name the model with from instead"
+        )
+    flash = settings.environment.get(FLASH) != "0"
+    cards = tuple(card for device in state.gpus.computing if (card := _card(device, flash)))
+    if state.gpus.computing and not cards:
+        raise CorralError(
+            f"plan: {state.gpus.computing[0].where} does not tell how much memory it has",
+            "Name the model with from instead",
+        )
+    return Machine(cards, Generation.of(settings.ollama_version))
+
+
+def _card(device: Device, flash: bool) -> Card | None:
+    if device.plannable_mib is None or device.total_mib is None:
+        return None
+    known = look_up(device.name)
+    capability = float(device.compute_capability) if device.compute_capability else None
+    return Card(
+        device.name,
+        device.total_mib * MIB,
+        device.plannable_mib * MIB,
+        known.bandwidth if known else None,
+        _BACKENDS.get(device.vendor, Backend.VULKAN),
+        capability or (known.capability if known else None),
+        flash_off=not flash,
+    )
+
+
+def _declared_kv_types(settings: Settings) -> tuple[str, ...]:
+    """Those that the declared environment leaves to choose from; () for all."""
+    if settings.environment.get(FLASH) == "0":
+        return ("f16",)
+    declared = settings.environment.get(KV_TYPE)
+    return (declared,) if declared else ()
+
+
+def _plan_all(settings: Settings, state: HostState, machine: Machine, kv_types: tuple[str, ...]) -> dict[str, Plan]:
+    parallel = int(settings.environment.get(PARALLEL) or 1)
+    plans = {}
+    for spec in settings.models:
+        if spec.plan is None:
+            continue
+        batch = spec.parameters.get("num_batch", BATCH)
+        assert isinstance(batch, int)
+        wishes = spec.plan.wishes(max(1, parallel), batch)
+        wishes = replace(wishes, kv_types=kv_types or wishes.kv_types)
+        try:
+            plans[spec.name] = _plan(machine, wishes, _seen(state, spec, wishes))
+        except CorralError as error:
+            raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy, error.detail) from error
+    return plans
+
+
+def _plan(machine: Machine, wishes: Wishes, seen: Wishes | None) -> Plan:
+    """The best plan, or the one that the host has already, which `seen` pins."""
+    try:
+        kept = choose(machine, seen) if seen else None
+    except CorralError:  # it does not fit any more
+        kept = None
+    if kept is None:
+        return choose(machine, wishes)
+    less = tuple(replace(card, free=card.free - MARGIN_MIB * MIB) for card in machine.cards)
+    try:
+        better = choose(replace(machine, cards=less), wishes)
+    except CorralError:
+        return kept
+    return better if rank(better) > rank(kept) else kept
+
+
+def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
+    """Wishes for exactly what the host's Modelfile and drop-in have; None where that is not what is wished for."""
+    path = PurePosixPath(layout.modelfile_path(ModelName.parse(spec.name).short))
+    try:
+        found = modelfile.parse(state.modelfiles[path.name])
+    except (KeyError, CorralError):
+        return None
+    listed = catalog.by_reference(found.from_)
+    context, layers = found.parameters.get("num_ctx"), found.parameters.get("num_gpu")
+    kv_type = parse_drop_in(state.service.drop_ins.get(layout.DROP_IN, "")).get(KV_TYPE, "")
+    if listed is None or not isinstance(context, int) or layers is not None:
+        return None
+    entry, quantization = listed
+    allowed = (
+        entry.name in wishes.models
+        and wishes.quantization in ("", quantization)
+        and wishes.min_context <= context <= wishes.max_context
+        and kv_type in wishes.kv_types
+    )
+    if not allowed:
+        return None
+    return replace(
+        wishes, models=(entry.name,), quantization=quantization, min_context=context, max_context=context,
+        kv_types=(kv_type,), offload=False, cpu=False,
+    )  # fmt: skip
+
+
+def _worked_out(spec: ModelSpec, plan: Plan) -> ModelSpec:
+    parameters: dict[str, Setting] = {"num_ctx": plan.load.context, "num_batch": plan.load.batch}
+    if plan.load.gpu_layers is not None:
+        parameters["num_gpu"] = plan.load.gpu_layers
+    return spec.model_copy(
+        update={"from_": plan.reference, "plan": None, "parameters": {**parameters, **spec.parameters}}
+    )

@@ -1,0 +1,145 @@
+"""Plans of a whole host: what the environment leaves to choose, models that share a server, what is kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral import layout
+from corral.environment import environment_for
+from corral.errors import CorralError
+from corral.gpus.inventory import Device, Inventory
+from corral.planning import Planned, plan_host
+from corral.probe.state import HostState, parse
+from corral.secret import Sources
+from corral.settings import Settings
+
+RTX3080 = Device("NVIDIA", "NVIDIA GeForce RTX 3080", total_mib=10240, free_mib=9952, compute_capability="8.6")
+
+
+def settings(*models: dict[str, Any], **others: Any) -> Settings:
+    declared = {"models": list(models) or [{"name": "r1", "plan": {}}], **others}
+    return Settings.parse(declared, Sources(Path.cwd(), os.environ))
+
+
+def host(*devices: Device, **inventory: Any) -> HostState:
+    return replace(parse({}), gpus=Inventory(tuple(devices or [RTX3080]), **inventory))
+
+
+def after(state: HostState, planned: Planned, kv_type: str = "q8_0") -> HostState:
+    """The host once it runs what was planned."""
+    (model,) = planned.models
+    text = f"FROM {model.from_}\n" + "".join(f"PARAMETER {key} {value}\n" for key, value in model.parameters.items())
+    drop_in = f"[Service]\nEnvironment=OLLAMA_KV_CACHE_TYPE={kv_type}\n"
+    name = Path(layout.modelfile_path("r1:latest")).name
+    return replace(state, modelfiles={name: text}, service=replace(state.service, drop_ins={layout.DROP_IN: drop_in}))
+
+
+def with_free(state: HostState, mib: int) -> HostState:
+    (card,) = state.gpus.devices
+    return replace(state, gpus=replace(state.gpus, devices=(replace(card, free_mib=mib),)))
+
+
+def test_a_plan_decides_source_parameters_and_environment() -> None:
+    found = plan_host(settings({"name": "r1", "plan": {}, "parameters": {"temperature": 0.6}}), host())
+    (model,) = found.models
+    assert model.from_ == "hf.co/bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_S"
+    assert model.parameters == {"num_ctx": 5888, "num_batch": 512, "temperature": 0.6}
+    assert found.environment == {
+        "OLLAMA_FLASH_ATTENTION": "1",
+        "OLLAMA_KV_CACHE_TYPE": "q8_0",
+        "OLLAMA_NUM_PARALLEL": "1",
+    }
+
+
+def test_without_a_plan_nothing_is_decided_and_no_gpu_is_needed() -> None:
+    declared = settings({"name": "r1", "from": "deepseek-r1:7b"})
+    assert plan_host(declared, replace(parse({}), gpus=Inventory((), error="broken"))) == Planned(declared.models)
+
+
+def test_what_is_declared_limits_the_plan_and_stays() -> None:
+    declared = settings(environment={"OLLAMA_KV_CACHE_TYPE": "f16", "OLLAMA_NUM_PARALLEL": 2})
+    found = plan_host(declared, host())
+    plan = found.plans["r1"]
+    assert (plan.load.kv_type, plan.load.parallel) == ("f16", 2)
+    assert found.environment == {"OLLAMA_FLASH_ATTENTION": "1"}
+    written = environment_for(declared, found.environment).variables
+    assert written["OLLAMA_KV_CACHE_TYPE"] == "f16"
+    assert written["OLLAMA_FLASH_ATTENTION"] == "1"
+
+
+def test_without_flash_attention_the_cache_stays_exact() -> None:
+    found = plan_host(settings(environment={"OLLAMA_FLASH_ATTENTION": "off"}), host())
+    assert found.plans["r1"].load.flash is False
+    assert found.environment["OLLAMA_KV_CACHE_TYPE"] == "f16"
+
+
+def test_models_of_one_server_share_the_type_of_its_cache() -> None:
+    declared = settings(
+        {"name": "small", "plan": {"model": "r1-1.5b", "max_context": 8192}},
+        {"name": "large", "plan": {"model": "r1-14b"}},
+    )
+    alone = plan_host(settings({"name": "small", "plan": {"model": "r1-1.5b", "max_context": 8192}}), host())
+    assert alone.plans["small"].load.kv_type == "f16"
+    found = plan_host(declared, host())
+    assert {plan.load.kv_type for plan in found.plans.values()} == {"q8_0"}
+    assert found.environment["OLLAMA_KV_CACHE_TYPE"] == "q8_0"
+
+
+def test_a_batch_that_is_declared_is_planned_with() -> None:
+    found = plan_host(settings({"name": "r1", "plan": {}, "parameters": {"num_batch": 1024}}), host())
+    assert found.models[0].parameters["num_batch"] == 1024
+    assert found.plans["r1"].memory.devices[0].graph > plan_host(settings(), host()).plans["r1"].memory.devices[0].graph
+
+
+@pytest.mark.parametrize("free_mib", [9950, 9940, 9960, 10150])
+def test_what_a_host_runs_is_kept_while_it_fits_and_nothing_is_clearly_better(free_mib: int) -> None:
+    tight = settings({"name": "r1", "plan": {"max_context": 5632}})
+    planned = plan_host(tight, host())
+    found = plan_host(tight, with_free(after(host(), planned), free_mib))
+    assert found.models == planned.models
+
+
+def test_memory_that_our_own_server_holds_is_planned_with() -> None:
+    planned = plan_host(settings(), host())
+    busy = replace(RTX3080, free_mib=1039, own_mib=8913)
+    assert plan_host(settings(), after(host(busy), planned)).models == planned.models
+
+
+def test_what_fits_no_more_is_planned_anew() -> None:
+    planned = plan_host(settings(), host())
+    found = plan_host(settings(), with_free(after(host(), planned), 9000))
+    assert found.models != planned.models
+
+
+def test_clearly_more_memory_gives_a_better_plan() -> None:
+    planned = plan_host(settings(), host())
+    state = after(host(), planned)
+    found = plan_host(settings(), with_free(state, 12000))
+    assert found.plans["r1"].load.context > planned.plans["r1"].load.context
+
+
+def test_a_wish_that_excludes_what_is_there_is_followed() -> None:
+    state = after(host(), plan_host(settings(), host()))
+    found = plan_host(settings({"name": "r1", "plan": {"model": "r1-7b"}}), state)
+    assert found.plans["r1"].entry.name == "r1-7b"
+    found = plan_host(settings({"name": "r1", "plan": {"max_context": 5120}}), state)
+    assert found.models[0].parameters["num_ctx"] == 5120
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (host(replace(RTX3080, free_mib=None)), "does not tell how much memory it has"),
+        (host(error="NVIDIA-SMI has failed"), "can't be asked: NVIDIA-SMI has failed"),
+        (host(replace(RTX3080, free_mib=900)), "models: r1: plan: nothing fits"),
+        (replace(parse({}), gpus=Inventory(())), "models: r1: plan: the host has no GPU"),
+    ],
+)
+def test_what_cannot_be_planned_is_said_of_the_model(state: HostState, words: str) -> None:
+    with pytest.raises(CorralError, match=words):
+        plan_host(settings(), state)
