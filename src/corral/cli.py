@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from corral.errors import CorralError
 
@@ -53,6 +55,36 @@ def status(inventory: str, limit: tuple[str, ...], as_json: bool) -> None:
     sys.exit(0 if all(row.ok for row in rows) else 1)
 
 
+def _completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
+    """What Tab offers: the names that begin as what is typed, or hold it."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+        known = list(names())
+        return [name for name in known if name.casefold().startswith(typed.casefold())] or [
+            name for name in known if typed.casefold() in name.casefold()
+        ]
+
+    return complete
+
+
+def _card_names() -> Iterable[str]:
+    from corral.planner.cards import known_cards
+
+    return (card.name for card in known_cards())
+
+
+def _model_names() -> Iterable[str]:
+    from corral.planner.catalog import catalog
+
+    return catalog()
+
+
+def _quantization_names() -> Iterable[str]:
+    from corral.planner.quantization import QUANTIZATIONS
+
+    return QUANTIZATIONS
+
+
 class Size(click.ParamType[int]):
     """An amount of memory with its unit, in MiB: 24GiB, 24576MiB, 24G."""
 
@@ -68,17 +100,30 @@ class Size(click.ParamType[int]):
 @main.command(
     epilog="""\b
 Examples:
+  corral plan                                  (the hosts of inventory.py)
+  corral plan --limit big-box --json
   corral plan --gpu "RTX 4090"
   corral plan --gpu "RTX 3090" --gpu "RTX 3090" --max-context 65536
   corral plan --gpu "2080 Ti 22GB" --model r1-32b --refused
   corral plan --gpu mycard --vram 12GiB --json
 """
 )
-@click.option("--gpu", "gpus", multiple=True, required=True, metavar="NAME", help="A card; repeat it for several.")
+@click.argument("inventory", default="inventory.py")
+@click.option("--limit", multiple=True, metavar="HOST", help="Only this host or group; may be repeated.")
+@click.option(
+    "--gpu", "gpus", multiple=True, metavar="NAME", help="No host, but this card; repeat it for several.",
+    shell_complete=_completes(_card_names),
+)  # fmt: skip
 @click.option("--vram", "vram", multiple=True, type=Size(), help="Memory of each card where it is not what is sold.")
 @click.option("--family", default="deepseek-r1", show_default=True, help="Choose among the models of this family.")
-@click.option("--model", default="", help="Plan this model only: a name of the catalog, or one for ollama pull.")
-@click.option("--quantization", default="", help="Take this one, such as Q4_K_M.")
+@click.option(
+    "--model", default="", help="Plan this model only: a name of the catalog, or one for ollama pull.",
+    shell_complete=_completes(_model_names),
+)  # fmt: skip
+@click.option(
+    "--quantization", default="", help="Take this one, such as Q4_K_M.",
+    shell_complete=_completes(_quantization_names),
+)  # fmt: skip
 @click.option("--min-context", default=4096, show_default=True, type=click.IntRange(256), help="Tokens, at least.")
 @click.option("--max-context", default=16384, show_default=True, type=click.IntRange(256), help="Tokens, at most.")
 @click.option(
@@ -93,6 +138,8 @@ Examples:
 @click.option("--refused", is_flag=True, help="List the candidates that were not taken, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
+    inventory: str,
+    limit: tuple[str, ...],
     gpus: tuple[str, ...],
     vram: tuple[int, ...],
     family: str,
@@ -109,10 +156,16 @@ def plan(
     refused: bool,
     as_json: bool,
 ) -> None:
-    """Say what a machine with these GPUs would run, and why; nothing is asked but corral's own tables.
+    """Say which model each host would run on its GPUs, and why.
 
-    Exit code 0: there is a plan; 1: nothing fits, or a name is not known.
+    Looks at the hosts of an INVENTORY, whose settings say what is wished for, and changes nothing. Exit code 0: a
+    deploy would change nothing; 2: it would change something; 1: a host has a problem.
+
+    With --gpu no host is asked: what would a machine with these cards run? The other options are the wishes. Exit
+    code 0: there is a plan; 1: nothing fits, or a name is not known.
     """
+    if not gpus:
+        _plan_hosts(inventory, limit, refused, as_json)
     from corral import planview
     from corral.planner import choice
     from corral.planner.cards import imagine
@@ -140,6 +193,24 @@ def plan(
         click.echo(json.dumps(planview.as_json(found, wishes, not_taken), indent=2))
     else:
         planview.show(found, wishes, not_taken if refused else ())
+
+
+def _plan_hosts(inventory: str, limit: tuple[str, ...], refused: bool, as_json: bool) -> NoReturn:
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in ("inventory", "limit", "refused", "as_json"):
+            raise click.ClickException(f"{parameter.opts[0]} goes with --gpu; for hosts it is the inventory that says")
+    from corral import hostplans, planview
+
+    with _said_plainly():
+        found = hostplans.plan(inventory, limit)
+    if as_json:
+        click.echo(json.dumps([host.as_json() for host in found], indent=2))
+    else:
+        planview.show_hosts(found, refused)
+    sys.exit(hostplans.exit_code(found))
 
 
 @main.command()

@@ -31,11 +31,13 @@ _BACKENDS = {"NVIDIA": Backend.CUDA, "AMD": Backend.ROCM, "Apple": Backend.METAL
 
 @dataclass(frozen=True)
 class Planned:
-    """models: every one with a `from`; environment: the variables that the plans decide; plans: by model's name."""
+    """models: every one with a `from`; environment: the variables that the plans decide; plans, wishes: by model's
+    name."""
 
     models: tuple[ModelSpec, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    wishes: Mapping[str, Wishes] = field(default_factory=dict)
 
 
 def plan_host(settings: Settings, state: HostState) -> Planned:
@@ -47,12 +49,12 @@ def plan_host(settings: Settings, state: HostState) -> Planned:
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
     machine = machine_of(settings, state)
-    kv_types = _declared_kv_types(settings)
-    plans = _plan_all(settings, state, machine, kv_types)
+    wishes = _wishes(settings)
+    plans = _plan_all(settings, state, machine, wishes)
     used = [plan.load.kv_type for plan in plans.values()]
     if len(set(used)) > 1:
-        smallest = max(used, key=("f16", "q8_0", "q4_0").index)
-        plans = _plan_all(settings, state, machine, (smallest,))
+        wishes = _sharing(wishes, max(used, key=("f16", "q8_0", "q4_0").index))
+        plans = _plan_all(settings, state, machine, wishes)
     first = next(iter(plans.values()))
     decided = {
         FLASH: "1" if first.load.flash else "0",
@@ -63,6 +65,7 @@ def plan_host(settings: Settings, state: HostState) -> Planned:
         tuple(_worked_out(spec, plans[spec.name]) if spec.plan else spec for spec in settings.models),
         {name: value for name, value in decided.items() if name not in settings.environment},
         plans,
+        wishes,
     )
 
 
@@ -101,26 +104,40 @@ def _card(device: Device, flash: bool) -> Card | None:
     )
 
 
-def _declared_kv_types(settings: Settings) -> tuple[str, ...]:
-    """Those that the declared environment leaves to choose from; () for all."""
-    if settings.environment.get(FLASH) == "0":
-        return ("f16",)
-    declared = settings.environment.get(KV_TYPE)
-    return (declared,) if declared else ()
+def _wishes(settings: Settings) -> dict[str, Wishes]:
+    """For each model to be planned, by name; what the environment declares counts as wished for."""
+    parallel = max(1, int(settings.environment.get(PARALLEL) or 1))
+    declared = "f16" if settings.environment.get(FLASH) == "0" else settings.environment.get(KV_TYPE)
+    found = {}
+    for spec in settings.models:
+        if spec.plan is not None:
+            batch = spec.parameters.get("num_batch", BATCH)
+            assert isinstance(batch, int)
+            wishes = spec.plan.wishes(parallel, batch)
+            found[spec.name] = replace(wishes, kv_types=(declared,)) if declared else wishes
+    return found
 
 
-def _plan_all(settings: Settings, state: HostState, machine: Machine, kv_types: tuple[str, ...]) -> dict[str, Plan]:
-    parallel = int(settings.environment.get(PARALLEL) or 1)
+def _sharing(wishes: Mapping[str, Wishes], kv_type: str) -> dict[str, Wishes]:
+    """The same wishes with the one type of cache that all models of a server get. Raises CorralError."""
+    for name, one in wishes.items():
+        if kv_type not in one.kv_types:
+            raise CorralError(
+                f"models: {name}: plan: kv_types excludes {kv_type}, which another model here needs, and a server has "
+                "one type for all",
+                f"Allow {kv_type}, or ask for less context there",
+            )
+    return {name: replace(one, kv_types=(kv_type,)) for name, one in wishes.items()}
+
+
+def _plan_all(settings: Settings, state: HostState, machine: Machine, wishes: Mapping[str, Wishes]) -> dict[str, Plan]:
     plans = {}
     for spec in settings.models:
         if spec.plan is None:
             continue
-        batch = spec.parameters.get("num_batch", BATCH)
-        assert isinstance(batch, int)
-        wishes = spec.plan.wishes(max(1, parallel), batch)
-        wishes = replace(wishes, kv_types=kv_types or wishes.kv_types)
+        asked = wishes[spec.name]
         try:
-            plans[spec.name] = _plan(machine, wishes, _seen(state, spec, wishes))
+            plans[spec.name] = _plan(machine, asked, _seen(state, spec, asked))
         except CorralError as error:
             raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy, error.detail) from error
     return plans

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from corral.planner.choice import Plan, Refusal, Wishes
 from corral.planner.memory import MIB, Use
+
+if TYPE_CHECKING:
+    from corral.hostplans import HostPlan
 
 #: What fills a card, in the order of the bar, with the letter that stands for it where there are no colours.
 PARTS = (
@@ -23,6 +27,7 @@ PARTS = (
 )
 _TERMS = tuple(name for name, _, _ in PARTS[:4])
 BAR = 60
+COLUMNS = ("Model", "Quantization", "Context", "KV cache", "On the GPU", "Tokens/s, estimated")
 
 
 def show(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> None:
@@ -32,19 +37,54 @@ def show(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> None:
         console.print(piece, soft_wrap=isinstance(piece, Text))
 
 
-def render(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> Iterable[Group | Table | Text]:
+def show_hosts(hosts: Sequence[HostPlan], refused: bool = False) -> None:
+    """Print one table of all hosts, then each one's memory, reasons and changes."""
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    table = Table(
+        "Host", "Model", "Quantization", "Context", "KV cache", "On the GPU", "Tokens/s, estimated", "Changes"
+    )
+    for host in hosts:
+        if host.problem:
+            table.add_row(host.host, *["-"] * 6, "[red]a problem[/red]")
+        for name, (plan, _, _) in host.plans.items():
+            cells = _cells(plan)
+            table.add_row(host.host, f"{name}: {cells[0]}", *cells[1:], str(len(host.changes)))
+        if not host.plans and not host.problem:
+            table.add_row(host.host, "no model is planned here", *["-"] * 5, str(len(host.changes)))
+    console.print(table)
+    for host in hosts:
+        console.print(Text(host.host, style="bold"))
+        if host.problem:
+            console.print(Text(host.problem, style="red"), soft_wrap=True)
+        for plan, wishes, not_taken in host.plans.values():
+            for piece in _details(plan, wishes, not_taken if refused else ()):
+                console.print(piece, soft_wrap=isinstance(piece, Text))
+        for change in host.changes:
+            console.print(Text(f"would {change}"), soft_wrap=True)
+        if not host.changes and not host.problem:
+            console.print("a deploy would change nothing")
+
+
+def render(plan: Plan, wishes: Wishes, refused: Sequence[Refusal] = ()) -> Iterable[Table | Text]:
+    table = Table(*COLUMNS, "From")
+    table.add_row(*_cells(plan), plan.reference)
+    yield table
+    yield from _details(plan, wishes, refused)
+
+
+def _cells(plan: Plan) -> tuple[str, ...]:
     load = plan.load
-    table = Table("Model", "Quantization", "Context", "KV cache", "On the GPU", "Tokens/s, estimated", "From")
-    table.add_row(
+    return (
         plan.entry.title,
         plan.quantization,
         f"{load.context}" + (f" x {load.parallel}" if load.parallel > 1 else ""),
         load.kv_type,
         _where(plan),
         f"{plan.tokens_per_s[0]:.0f} to {plan.tokens_per_s[1]:.0f}" if plan.tokens_per_s else "bandwidth not known",
-        plan.reference,
     )
-    yield table
+
+
+def _details(plan: Plan, wishes: Wishes, refused: Sequence[Refusal]) -> Iterable[Table | Text]:
     if plan.cards:
         yield _memory_table(plan, wishes)
         for parts in _parts(plan, wishes):
@@ -89,7 +129,7 @@ def as_json(plan: Plan, wishes: Wishes, refused: Sequence[Refusal]) -> dict[str,
         "wholly_on_gpu": plan.wholly_on_gpu,
         "gpus": [
             {"name": card.name, "total_mib": card.total // MIB}
-            | {key: round(size / MIB, 2) for key, size in dict(parts).items()}
+            | {f"{name.lower().replace(' ', '_')}_mib": round(size / MIB, 2) for name, size in parts}
             for card, parts in zip(plan.cards, _parts(plan, wishes), strict=True)
         ],
         "host_mib": round(plan.memory.host / MIB, 2),

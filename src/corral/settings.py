@@ -138,14 +138,14 @@ class PlanSpec(BaseModel):
     )
     offload: bool = _setting(
         False,
-        kind="boolean",
+        kind="true or false",
         shown="false",
         example="true",
         description="When nothing fits wholly, as many layers as fit go to the GPU, and the rest runs on the CPU.",
     )
     cpu: bool = _setting(
         False,
-        kind="boolean",
+        kind="true or false",
         shown="false",
         example="true",
         description="A host without a GPU gets the smallest model instead of an error.",
@@ -362,6 +362,14 @@ class Settings(BaseModel):
         example="[{name: r1, from: 'deepseek-r1:14b', parameters: {num_ctx: 8192}}]",
         description="The models to serve: name, from or plan, and where wanted parameters, template, system and "
         "modelfile.",
+    )
+    sync_models: bool = _setting(
+        False,
+        kind="true or false",
+        shown="false",
+        example="true",
+        description="Remove the models that corral has made here, or pulled as their base, and that nothing declares "
+        "any more. What people have made or pulled stays.",
     )
     stand_ins: tuple[StrictStr, ...] = _setting(
         (),

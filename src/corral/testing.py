@@ -23,16 +23,11 @@ import gevent
 import httpx
 import ollama
 import testinfra.host
-from pyinfra.api.config import Config
-from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
-from pyinfra.context import ctx_state
-from pyinfra_cli.exceptions import CliError
-from pyinfra_cli.inventory import make_inventory
 from testinfra.backend.base import BaseBackend, CommandResult
 
-from corral import clients
+from corral import clients, fleet
 from corral.clients import Vantage, this_machine
 from corral.errors import CorralError
 from corral.inventory import PROBLEM_KEY, Client
@@ -212,11 +207,7 @@ class Machine:
             self.problem = f"{self.name}: {error}"
 
     def _open(self) -> None:
-        try:
-            self._pyinfra.connect(show_errors=False, raise_exceptions=True)
-        except ConnectError as error:
-            raise CorralError(str(error)) from error
-        self.run = HostRun(self._pyinfra)
+        self.run = fleet.connect(self._pyinfra)
         if not self.run.state.root:
             raise CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
         self.host = as_testinfra(self.name, self.run.remote)
@@ -371,27 +362,7 @@ class Fleet:
         limit: names of hosts and groups; none: every host.
         Raises CorralError for an inventory that is wrong as a whole, and for a limit that names nothing.
         """
-        state = State(check_for_changes=False)
-        state.cwd = str(project)
-        ctx_state.set(state)
-        try:
-            found = make_inventory(inventory, cwd=state.cwd)
-        except SystemExit as said:  # inventory.py ends with its message
-            raise CorralError(str(said.code)) from None
-        except (CliError, PyinfraError) as error:
-            raise CorralError(f"{inventory}: {error}", "Name an inventory that pyinfra takes") from error
-        state.init(found, Config())
-        names = list(limit)
-        hosts = [host for host in found if not names or {host.name, *host.groups} & set(names)]
-        known = {name for host in found for name in (host.name, *host.groups)}
-        for name in names:
-            if name not in known:
-                raise CorralError(
-                    f"no host and no group is called {name}", f"There are {', '.join(h.name for h in found)}"
-                )
-        if not hosts:
-            raise CorralError(f"{inventory} names no host", "Declare one")
-        return cls([Machine(host) for host in hosts])
+        return cls([Machine(host) for host in fleet.load(inventory, project, limit)])
 
     def connect(self, machines: Iterable[Machine]) -> None:
         """Connect to some of the hosts, all at once. What goes wrong is in each one's problem."""

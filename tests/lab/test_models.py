@@ -81,7 +81,7 @@ def test_a_missing_base_is_pulled_and_the_model_made_with_progress(lab: Lab, goo
     rest = iter(said)
     for step in steps:
         assert any(line.startswith(step) for line in rest), f"{step!r} is missing or in the wrong place:\n{run.out}"
-    assert set(models(lab, HOST)) == {BASE, "r1:latest"}
+    assert set(models(lab, HOST)) >= {BASE, "r1:latest"}
 
 
 def test_the_modelfile_on_the_host_can_be_read_by_anybody_and_makes_the_same_model(
@@ -199,3 +199,51 @@ def test_models_of_hugging_face_and_modelscope_and_with_texts_of_their_own_stand
     assert again.rc == 0
     assert "would" not in again.out
     delete(lab, "from-hf", "team/from-ms:v1", "texts", HUGGING_FACE, MODELSCOPE)
+
+
+def test_what_is_no_longer_declared_stays_until_it_is_to_be_removed_and_what_people_made_stays_always(
+    lab: Lab, good: Inventory, deploy: Deploy
+) -> None:
+    """r1 and its base go, since corral has made and pulled them; the model and the base that people have stay."""
+    delete(lab, "r1", BASE)
+    assert deploy(good, "models").rc == 0
+    lab.check(HOST, "ollama pull deepseek-r1:1.5b")
+    make_by_hand(lab, "mine", "FROM deepseek-r1:1.5b\nSYSTEM Be brief.\n")
+    declared = {"name": "other", "from": "deepseek-r1:1.5b"}
+    good.set(HOST, models=[declared])
+
+    assert deploy(good, "models").rc == 0
+    assert {"r1:latest", BASE, "other:latest", "mine:latest", "deepseek-r1:1.5b"} <= set(models(lab, HOST))
+
+    good.set(HOST, sync_models=True)
+    before = snapshot(lab, HOST)
+    dry = deploy(good, "models", dry=True)
+    assert f"would remove the model r1:latest and {BASE}, which is no longer declared" in dry.about(HOST)
+    assert snapshot(lab, HOST) == before
+
+    assert deploy(good, "models").rc == 0
+    left = set(models(lab, HOST))
+    assert {"other:latest", "mine:latest", "deepseek-r1:1.5b"} <= left
+    assert not {"r1:latest", BASE} & left
+    assert "r1_latest.modelfile" not in lab.check(HOST, f"ls {MODELFILES}")
+    assert "No changes" in deploy(good, "models").about(HOST)
+
+    make_by_hand(lab, "other", "FROM deepseek-r1:1.5b\nSYSTEM Mine by now.\n")
+    run = deploy(good.set(HOST, models=[]), "models")
+    assert run.rc == 0, run.out
+    assert {"other:latest", "mine:latest", "deepseek-r1:1.5b"} <= set(models(lab, HOST)), "somebody's model was removed"
+    delete(lab, "other", "mine", "deepseek-r1:1.5b")
+
+
+def test_another_base_replaces_the_old_one_when_models_are_synced(lab: Lab, good: Inventory, deploy: Deploy) -> None:
+    delete(lab, "r1", BASE)
+    assert deploy(good.set(HOST, sync_models=True), "models").rc == 0
+    good.host(HOST)["models"][0]["from"] = "deepseek-r1:1.5b"
+
+    run = deploy(good, "models")
+
+    assert run.rc == 0, run.out
+    assert f"remove the model {BASE}, which is no longer declared" in run.about(HOST)
+    assert set(models(lab, HOST)) >= {"r1:latest", "deepseek-r1:1.5b"}
+    assert BASE not in models(lab, HOST)
+    assert "No changes" in deploy(good, "models").about(HOST)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.conftest import ROOT
 from tests.lab.observation import get, models, no_changes, server_environment, snapshot, starts
 
 if TYPE_CHECKING:
@@ -44,11 +48,9 @@ def test_each_card_gets_its_own_model_and_a_second_run_changes_nothing(
         assert environment["OLLAMA_KV_CACHE_TYPE"] == "q8_0"
         assert environment["OLLAMA_FLASH_ATTENTION"] == "1"
         assert environment["OLLAMA_NUM_PARALLEL"] == "1"
-        parameters = get(lab, host, "/api/show", {"model": "r1"})["parameters"].split("\n")
-        assert [line.split() for line in parameters if "num_" in line] == [
-            ["num_batch", "512"],
-            ["num_ctx", str(context)],
-        ] or sorted(line.split()[1] for line in parameters if "num_" in line) == sorted(["512", str(context)])
+        parameters = get(lab, host, "/api/show", {"model": "r1"})["parameters"].splitlines()
+        numbers = dict(line.split() for line in parameters if line.startswith("num_"))
+        assert numbers == {"num_ctx": str(context), "num_batch": "512"}
         assert f"r1 runs 100% GPU with a context of {context}" in first.about(host)
 
     before = {host: snapshot(lab, host) for host in CHOSEN}
@@ -57,6 +59,42 @@ def test_each_card_gets_its_own_model_and_a_second_run_changes_nothing(
     for host in CHOSEN:
         assert no_changes(second.out, host) == 6, second.about(host)
         assert snapshot(lab, host) == before[host]
+
+
+def corral_plan(inventory: Inventory, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "lab/run"), "corral", "plan", *arguments],
+        cwd=ROOT, env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())}, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_corral_plan_compares_hosts_with_their_plans_and_tells_by_its_exit_code(
+    lab: Lab, planned: Inventory, deploy: Deploy
+) -> None:
+    planned.only(HOST, "rtx2070")
+    assert deploy(planned).rc == 0
+
+    same = corral_plan(planned)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert same.stdout.count("a deploy would change nothing") == 2
+
+    before = snapshot(lab, HOST)
+    wish(planned, max_context=5120)
+    other = corral_plan(planned, "--limit", HOST, "--json")
+    assert other.returncode == 2, other.stdout + other.stderr
+    (host,) = json.loads(other.stdout)
+    assert host["models"]["r1"]["context"] == 5120
+    assert any("make the model r1:latest" in change for change in host["changes"])
+    assert snapshot(lab, HOST) == before
+
+    lab.off("rtx2070")
+    off = corral_plan(planned, "--refused")
+    assert off.returncode == 1
+    assert "a problem" in off.stdout
+    assert "rtx2070" in off.stdout
+    assert "not r1-32b at Q4_K_M" in off.stdout
+    assert "Traceback" not in off.stdout + off.stderr
 
 
 @pytest.fixture

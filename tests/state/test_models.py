@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corral.ollama.models import RECORD
+from corral.ollama.records import Record
 from corral.testing import Machine
 
 AMD = "0x1002"
@@ -27,9 +27,9 @@ def test_the_model_is_as_declared(machine: Machine, model: str) -> None:
 
 def test_the_modelfile_on_the_host_is_what_the_model_was_made_from(host: Any, machine: Machine, model: str) -> None:
     wanted = machine.wanted_model(model)
-    text, _, digest = host.file(wanted.path).content_string.partition(RECORD)
-    assert text.rstrip().splitlines() == wanted.text.rstrip().splitlines()
-    assert digest.strip() == machine.listed_models().get(wanted.name), "it was made again by somebody else"
+    record = Record.read(host.file(wanted.path).content_string)
+    assert record.text.splitlines() == wanted.text.rstrip().splitlines()
+    assert record.digest == machine.listed_models().get(wanted.name), "it was made again by somebody else"
 
 
 def test_the_model_runs_with_the_declared_context(machine: Machine, loaded_model: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -33,8 +35,8 @@ def test_json_is_for_programs_and_its_parts_add_up() -> None:
     assert answer["num_gpu"] is None
     assert len(answer["gpus"]) == 2
     for card in answer["gpus"]:
-        parts = ("weights", "KV cache", "graph", "overhead", "reserve", "free")
-        assert sum(card[part] for part in parts) == pytest.approx(24064, abs=0.1)
+        parts = ("weights", "kv_cache", "graph", "overhead", "reserve", "free")
+        assert sum(card[f"{part}_mib"] for part in parts) == pytest.approx(24064, abs=0.1)
     assert answer["refused"]
     assert all(refusal["reason"] for refusal in answer["refused"])
 
@@ -47,7 +49,7 @@ def test_refused_candidates_are_listed_when_asked() -> None:
 def test_older_ollama_is_planned_with_its_own_formulas() -> None:
     old = json.loads(run("--gpu", "RTX 4090", "--ollama", "0.24.0", "--json").output)
     new = json.loads(run("--gpu", "RTX 4090", "--json").output)
-    assert old["gpus"][0]["graph"] > new["gpus"][0]["graph"]
+    assert old["gpus"][0]["graph_mib"] > new["gpus"][0]["graph_mib"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,32 @@ def test_wrong_input_is_one_sentence_with_a_remedy(arguments: tuple[str, ...], w
         assert word in done.output
 
 
+def test_wishes_on_the_command_line_are_for_imagined_cards_only() -> None:
+    done = run("--family", "deepseek-r1")
+    assert done.exit_code == 1
+    assert "--family goes with --gpu" in done.output
+
+
 def test_planning_does_not_wait_for_pyinfra() -> None:
     script = "import sys, corral.cli, corral.planview, corral.planner.choice; print('pyinfra' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("corral pl", {"plan"}),
+        ("corral plan --model r1-1", {"r1-1.5b", "r1-14b"}),
+        ("corral plan --quantization q3", {"Q3_K_L", "Q3_K_M", "Q3_K_S"}),
+        ("corral plan --gpu 3090", {"GeForce RTX 3090", "GeForce RTX 3090 Ti"}),
+    ],
+)
+def test_tab_completes_commands_models_and_cards(words: str, offered: set[str]) -> None:
+    environment = {
+        **os.environ, "_CORRAL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
+    }  # fmt: skip
+    done = subprocess.run(
+        [Path(sys.executable).with_name("corral")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == offered

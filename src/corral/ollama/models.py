@@ -1,9 +1,9 @@
 """The declared models of a host: what is missing or different there, and making it so through the API.
 
 A model is made from its base with a Modelfile that also lies on the host, where people can read it. Its
-last line records the digest of the manifest that came of it: as long as the server lists that digest and
-the text is the same, nothing was changed and nothing need be asked. Otherwise the model that is there is
-compared in meaning.
+last lines record the digest of the manifest that came of it, and the base if it was pulled for it: as long as the
+server lists that digest and the text is the same, nothing was changed and nothing need be asked. Otherwise the
+model that is there is compared in meaning. What the records name is corral's own to remove (sync_models).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,13 @@ from corral.meaning import Meaning, differences, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
 from corral.ollama import api
+from corral.ollama.records import Record
 from corral.run import HostRun
 from corral.scripts import Script
 from corral.settings import ModelSpec
 
 #: Of a GGUF file and the small layers beside it: the tokenizer is most of it.
 MOST_HEADER_BYTES = 64_000_000
-RECORD = "# corral: manifest "
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,8 @@ def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> _Size | C
 def changes(run: HostRun) -> list[Change]:
     """What must be pulled, made or made again. Asks the server only if the wanted one is running."""
     wanted = wanted_models(run)
-    if not wanted:
+    sync = run.settings.sync_models
+    if not wanted and not (sync and run.state.modelfiles):
         return []
     if not run.serves:
         return [Change(f"make the model {w.summary}", _nobody_serves) for w in wanted]
@@ -223,7 +224,34 @@ def changes(run: HostRun) -> list[Change]:
     found = []
     for model in wanted:
         found += _changes(run, model, listed)
+    return found + (_removals(run, wanted, listed) if sync else [])
+
+
+def _removals(run: HostRun, wanted: Sequence[Wanted], listed: Mapping[ModelName, str]) -> list[Change]:
+    """Models that corral has made or pulled here and that nothing declares any more. One that somebody has made
+    again since stays, and so does what somebody has pulled."""
+    needed = {w.name for w in wanted} | {w.source for w in wanted}
+    by_path = {Path(w.path).name: w for w in wanted}
+    found = []
+    for file, text in sorted(run.state.modelfiles.items()):
+        record = Record.read(text)
+        noted = (record.made(file, listed), record.pulled)
+        ours = [name for name in noted if name is not None and name in listed and name not in needed]
+        if by_path.get(file) and ours == []:
+            continue
+        script = None if file in by_path else Script("service/remove_file.sh", {"FILE": f"{layout.MODELFILES}/{file}"})
+        if ours or (script and record.digest and not record.replaced(file, listed)):
+            what = f"the model {' and '.join(name.short for name in ours)}" if ours else f"{layout.MODELFILES}/{file}"
+            found.append(Change(f"remove {what}, which is no longer declared", partial(_remove, run, ours, script)))
     return found
+
+
+def _remove(run: HostRun, names: Sequence[ModelName], script: Script | None) -> None:
+    for name in names:
+        with api.said(f"removing {name.short}"):
+            run.api.delete(name.short)
+    if script:
+        run.remote.run(script)
 
 
 def _nobody_serves() -> None:
@@ -234,20 +262,21 @@ def _nobody_serves() -> None:
 
 def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> list[Change]:
     digest = listed.get(wanted.name, "")
-    recorded = run.state.modelfiles.get(Path(wanted.path).name, "")
-    if digest and recorded == _with_record(wanted.text, digest):
+    record = Record.read(run.state.modelfiles.get(Path(wanted.path).name, ""))
+    if digest and (record.text, record.digest) == (wanted.text.rstrip(), digest):
         return []
     base_is_here = isinstance(wanted.source, GgufFile) or wanted.source in listed
     why: list[str] = []
     if digest and base_is_here:
         why = _differences(run, wanted)
         if not why:
-            return [Change(f"write {wanted.path}", _record_script(wanted, digest))]
+            return [Change(f"write {wanted.path}", _record_script(wanted, digest, record.pulled))]
     changes = []
     if isinstance(wanted.source, ModelName) and not base_is_here:
         changes.append(Change(f"pull {wanted.source.short}", lambda: _pull(run, wanted)))
     again = f" again ({'; '.join(why)})" if why else ""
-    changes.append(Change(f"make the model {wanted.summary}{again}", lambda: _create(run, wanted)))
+    pulled = record.pulled if base_is_here else wanted.source
+    changes.append(Change(f"make the model {wanted.summary}{again}", lambda: _create(run, wanted, pulled)))
     return changes
 
 
@@ -276,7 +305,8 @@ def _pull(run: HostRun, wanted: Wanted) -> None:
         api.follow(run.api.pull(wanted.source.short, stream=True), run.say)
 
 
-def _create(run: HostRun, wanted: Wanted) -> None:
+def _create(run: HostRun, wanted: Wanted, pulled: ModelName | GgufFile | None) -> None:
+    """pulled: the base that corral has pulled for it, now or at an earlier run."""
     digests = {}
     if isinstance(wanted.source, GgufFile):
         _upload(run, _local(run, wanted.source), wanted.file_digest)
@@ -286,7 +316,7 @@ def _create(run: HostRun, wanted: Wanted) -> None:
         api.follow(api.create(run.api, request), run.say)
         listed = run.api.list().models
     digest = next((m.digest or "" for m in listed if ModelName.parse(m.model or "") == wanted.name), "")
-    run.remote.run(_record_script(wanted, digest))
+    run.remote.run(_record_script(wanted, digest, pulled))
 
 
 def _upload(run: HostRun, path: Path, digest: str) -> None:
@@ -300,11 +330,6 @@ def _upload(run: HostRun, path: Path, digest: str) -> None:
             raise ollama.ResponseError(answer.text, answer.status_code)
 
 
-def _with_record(text: str, digest: str) -> str:
-    return f"{text.rstrip()}\n{RECORD}{digest}\n"
-
-
-def _record_script(wanted: Wanted, digest: str) -> Script:
-    return Script(
-        "service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": _with_record(wanted.text, digest)}
-    )
+def _record_script(wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
+    record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None)
+    return Script("service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": record.file})

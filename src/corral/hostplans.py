@@ -1,0 +1,70 @@
+"""What `corral plan` says of the hosts of an inventory: each one's plans, and what a deploy would change."""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+# As in corral.status: before anything that opens a socket.
+monkey.patch_all()
+
+from collections.abc import Iterable, Mapping  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from corral import checks, fleet, planview  # noqa: E402
+from corral.errors import CorralError  # noqa: E402
+from corral.ollama import models, releases  # noqa: E402
+from corral.planner.choice import Plan, Refusal, Wishes, refusals  # noqa: E402
+from corral.planning import machine_of  # noqa: E402
+from corral.run import HostRun  # noqa: E402
+from corral.service import systemd  # noqa: E402
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """One host: the plans by model's name, with their wishes and what was refused for them; the changes, in words,
+    that deploys/r1.py would make to release, service and models; problem: why there is nothing of this."""
+
+    host: str
+    plans: Mapping[str, tuple[Plan, Wishes, tuple[Refusal, ...]]] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+    problem: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "host": self.host,
+            "models": {name: planview.as_json(*parts) for name, parts in self.plans.items()},
+            "changes": list(self.changes),
+            "problem": self.problem,
+        }
+
+
+def plan(inventory: str, limit: Iterable[str] = ()) -> list[HostPlan]:
+    """Look at the hosts of an inventory, all at once, and plan for each; changes nothing. By name.
+
+    Raises CorralError for an inventory or a limit that is wrong as a whole.
+    """
+    answers = fleet.ask(fleet.load(inventory, Path.cwd(), limit), _plan)
+    return [HostPlan(name, problem=str(one)) if isinstance(one, CorralError) else one for name, one in answers]
+
+
+def _plan(run: HostRun) -> HostPlan:
+    checks.preflight(run)
+    changes = [
+        *releases.changes(run.state, run.release, run.proxy),
+        *systemd.changes(run.state, run.service),
+        *models.changes(run),
+    ]
+    plans = {}
+    for name, found in run.planned.plans.items():
+        wishes = run.planned.wishes[name]
+        plans[name] = found, wishes, refusals(machine_of(run.settings, run.state), wishes, found)
+    return HostPlan(run.name, plans, tuple(change.summary for change in changes))
+
+
+def exit_code(found: Iterable[HostPlan]) -> int:
+    """As Terraform's plan -detailed-exitcode: 0 nothing would change, 2 something would, 1 a host has a problem."""
+    hosts = list(found)
+    if any(host.problem for host in hosts):
+        return 1
+    return 2 if any(host.changes for host in hosts) else 0
