@@ -12,6 +12,7 @@ from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from corral import checks, fleet, planview  # noqa: E402
+from corral.engine.ask import ask, compared  # noqa: E402
 from corral.errors import CorralError  # noqa: E402
 from corral.ollama import models, releases  # noqa: E402
 from corral.planner.choice import Plan, Refusal, Wishes, refusals  # noqa: E402
@@ -23,11 +24,13 @@ from corral.service import systemd  # noqa: E402
 @dataclass(frozen=True)
 class HostPlan:
     """One host: the plans by model's name, with their wishes and what was refused for them; the changes, in words,
-    that deploys/r1.py would make to release, service and models; problem: why there is nothing of this."""
+    that deploys/r1.py would make to release, service and models; engine: what the host's own engine says of each plan;
+    problem: why there is nothing of this."""
 
     host: str
     plans: Mapping[str, tuple[Plan, Wishes, tuple[Refusal, ...]]] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    engine: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
     def as_json(self) -> dict[str, object]:
@@ -35,6 +38,7 @@ class HostPlan:
             "host": self.host,
             "models": {name: planview.as_json(*parts) for name, parts in self.plans.items()},
             "changes": list(self.changes),
+            "engine": dict(self.engine),
             "problem": self.problem,
         }
 
@@ -55,11 +59,25 @@ def _plan(run: HostRun) -> HostPlan:
         *systemd.changes(run.state, run.service),
         *models.changes(run),
     ]
-    plans = {}
+    plans, engine = {}, {}
+    machine = machine_of(run.settings, run.state, run.planned.overhead_mib)
     for name, found in run.planned.plans.items():
         wishes = run.planned.wishes[name]
-        plans[name] = found, wishes, refusals(machine_of(run.settings, run.state), wishes, found)
-    return HostPlan(run.name, plans, tuple(change.summary for change in changes))
+        plans[name] = (
+            found,
+            wishes,
+            refusals(machine, wishes, found),
+        )
+        if found.cards:
+            engine[name] = _engine(run, found)
+    return HostPlan(run.name, plans, tuple(change.summary for change in changes), engine)
+
+
+def _engine(run: HostRun, found: Plan) -> str:
+    try:
+        return compared(found, ask(run, found))
+    except CorralError as error:
+        return f"planned by formula: {error.problem}"
 
 
 def exit_code(found: Iterable[HostPlan]) -> int:

@@ -27,11 +27,13 @@ from pyinfra.context import ctx_host, ctx_state
 
 from corral import checks, verification
 from corral.changes import Change
+from corral.engine import ask as engine
 from corral.errors import CorralError
 from corral.firewall import changes as firewall_changes
 from corral.interrupt import exit_with_code_on_interrupt
 from corral.ollama import models as ollama_models
 from corral.ollama import releases
+from corral.planner.memory import Generation
 from corral.planview import lines as plan_lines
 from corral.run import HostRun
 from corral.scripts import Script
@@ -108,6 +110,12 @@ def _show(host: Host, error: Exception) -> None:
     host.log_styled(text, fg="red", log_func=logger.error)
 
 
+def _confirm_plans(run: HostRun) -> None:
+    """As soon as Ollama is there, and before anything large is downloaded."""
+    if run.host.state.is_executing:
+        engine.confirm(run)
+
+
 @_step
 def preflight(run: HostRun) -> Sequence[Change]:
     """Refuse a host on which the deploy could not end well, before anything is changed there."""
@@ -117,6 +125,8 @@ def preflight(run: HostRun) -> Sequence[Change]:
     for name, plan in run.planned.plans.items():
         for line in plan_lines(name, plan):
             run.say(line)
+        if run.planned.overhead_mib is None and plan.cards and plan.load.generation is Generation.NEW:
+            run.say("  by formula: Ollama's engine is asked as soon as it is there, and may allow more or less")
     for warning in warnings:
         run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
     return ()
@@ -131,6 +141,7 @@ def install(run: HostRun) -> Sequence[Change]:
 @_step
 def service(run: HostRun) -> Sequence[Change]:
     """Run Ollama as a service with the declared environment; restart it only when it must be."""
+    _confirm_plans(run)
     return systemd.changes(run.state, run.service)
 
 
@@ -144,6 +155,7 @@ def firewall(run: HostRun) -> Sequence[Change]:
 @_step
 def models(run: HostRun) -> Sequence[Change]:
     """Create the declared models where they differ in meaning from what is there."""
+    _confirm_plans(run)
     return ollama_models.changes(run)
 
 

@@ -15,6 +15,7 @@ from corral.errors import CorralError
 from corral.gpus.inventory import Device
 from corral.modelfile import Setting
 from corral.names import ModelName
+from corral.ollama.records import Record
 from corral.planner import catalog
 from corral.planner.cards import Card, look_up
 from corral.planner.choice import Machine, Plan, Wishes, choose, rank
@@ -32,23 +33,31 @@ _BACKENDS = {"NVIDIA": Backend.CUDA, "AMD": Backend.ROCM, "Apple": Backend.METAL
 @dataclass(frozen=True)
 class Planned:
     """models: every one with a `from`; environment: the variables that the plans decide; plans, wishes: by model's
-    name."""
+    name; kept: the names of those that the host runs already; overhead_mib: what an engine's answer on this host was
+    planned with, None: the formula's."""
 
     models: tuple[ModelSpec, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
     wishes: Mapping[str, Wishes] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
+    overhead_mib: int | None = None
 
 
-def plan_host(settings: Settings, state: HostState) -> Planned:
+def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = None) -> Planned:
     """The declared models of a host with its plans. Raises CorralError naming the model that no plan is found for.
+
+    overhead_mib: what a process takes on a GPU besides the model, as the host's engine has told in this run; left
+    out: as it told when the host's models were planned, else by formula.
 
     The KV cache's type is one for the whole server: where one model needs a smaller one, all get it. Several
     models are planned to be loaded in turns, as Ollama does when they don't fit together.
     """
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
-    machine = machine_of(settings, state)
+    if overhead_mib is None:
+        overhead_mib = _noted_overhead(settings, state)
+    machine = machine_of(settings, state, overhead_mib)
     wishes = _wishes(settings)
     plans = _plan_all(settings, state, machine, wishes)
     used = [plan.load.kv_type for plan in plans.values()]
@@ -66,10 +75,12 @@ def plan_host(settings: Settings, state: HostState) -> Planned:
         {name: value for name, value in decided.items() if name not in settings.environment},
         plans,
         wishes,
+        frozenset(name for name, plan in plans.items() if _is_there(state, name, plan)),
+        overhead_mib,
     )
 
 
-def machine_of(settings: Settings, state: HostState) -> Machine:
+def machine_of(settings: Settings, state: HostState, overhead_mib: int | None = None) -> Machine:
     """What models on a host can be planned with: its GPUs, with what is free or held by its own Ollama.
 
     Raises CorralError where there are GPUs that can't be asked.
@@ -79,7 +90,7 @@ def machine_of(settings: Settings, state: HostState) -> Machine:
             f"plan: the host's GPUs can't be asked: {state.gpus.error}", "Name the model with from instead"
         )
     flash = settings.environment.get(FLASH) != "0"
-    cards = tuple(card for device in state.gpus.computing if (card := _card(device, flash)))
+    cards = tuple(card for device in state.gpus.computing if (card := _card(device, flash, overhead_mib)))
     if state.gpus.computing and not cards:
         raise CorralError(
             f"plan: {state.gpus.computing[0].where} does not tell how much memory it has",
@@ -88,7 +99,7 @@ def machine_of(settings: Settings, state: HostState) -> Machine:
     return Machine(cards, Generation.of(settings.ollama_version))
 
 
-def _card(device: Device, flash: bool) -> Card | None:
+def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
     if device.plannable_mib is None or device.total_mib is None:
         return None
     known = look_up(device.name)
@@ -101,7 +112,16 @@ def _card(device: Device, flash: bool) -> Card | None:
         _BACKENDS.get(device.vendor, Backend.VULKAN),
         capability or (known.capability if known else None),
         flash_off=not flash,
+        known_overhead=None if overhead_mib is None else overhead_mib * MIB,
     )
+
+
+def _noted_overhead(settings: Settings, state: HostState) -> int | None:
+    """What the engine of this version told when the host's models were planned: the most of it."""
+    files = (state.modelfiles.get(_file(spec.name), "") for spec in settings.models if spec.plan)
+    notes = [Record.read(text).engine for text in files]
+    told = [note[1] for note in notes if note and note[0] == settings.ollama_version]
+    return max(told, default=None)
 
 
 def _wishes(settings: Settings) -> dict[str, Wishes]:
@@ -159,21 +179,41 @@ def _plan(machine: Machine, wishes: Wishes, seen: Wishes | None) -> Plan:
     return better if rank(better) > rank(kept) else kept
 
 
-def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
-    """Wishes for exactly what the host's Modelfile and drop-in have; None where that is not what is wished for."""
-    path = PurePosixPath(layout.modelfile_path(ModelName.parse(spec.name).short))
+def _is_there(state: HostState, name: str, plan: Plan) -> bool:
+    """Whether the host's Modelfile and drop-in have just this."""
+    return _declared(state, name) == (
+        plan.entry.name, plan.quantization, plan.load.context, plan.load.gpu_layers, plan.load.kv_type
+    )  # fmt: skip
+
+
+def _declared(state: HostState, name: str) -> tuple[str, str, int, Setting | None, str] | None:
+    """What the host's Modelfile of a model and its drop-in have: model, quantization, context, layers on the GPU, type
+    of KV cache; None for a model that is not of the catalog, or has no context of its own."""
     try:
-        found = modelfile.parse(state.modelfiles[path.name])
+        found = modelfile.parse(state.modelfiles[_file(name)])
     except (KeyError, CorralError):
         return None
     listed = catalog.by_reference(found.from_)
-    context, layers = found.parameters.get("num_ctx"), found.parameters.get("num_gpu")
-    kv_type = parse_drop_in(state.service.drop_ins.get(layout.DROP_IN, "")).get(KV_TYPE, "")
-    if listed is None or not isinstance(context, int) or layers is not None:
+    context = found.parameters.get("num_ctx")
+    if listed is None or not isinstance(context, int):
         return None
-    entry, quantization = listed
+    kv_type = parse_drop_in(state.service.drop_ins.get(PurePosixPath(layout.DROP_IN).name, "")).get(KV_TYPE, "")
+    return listed[0].name, listed[1], context, found.parameters.get("num_gpu"), kv_type
+
+
+def _file(name: str) -> str:
+    return PurePosixPath(layout.modelfile_path(ModelName.parse(name).short)).name
+
+
+def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
+    """Wishes for exactly what the host has; None where that is not what is wished for, or not wholly on the GPU."""
+    declared = _declared(state, spec.name)
+    if declared is None:
+        return None
+    name, quantization, context, layers, kv_type = declared
     allowed = (
-        entry.name in wishes.models
+        layers is None
+        and name in wishes.models
         and wishes.quantization in ("", quantization)
         and wishes.min_context <= context <= wishes.max_context
         and kv_type in wishes.kv_types
@@ -181,7 +221,7 @@ def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
     if not allowed:
         return None
     return replace(
-        wishes, models=(entry.name,), quantization=quantization, min_context=context, max_context=context,
+        wishes, models=(name,), quantization=quantization, min_context=context, max_context=context,
         kv_types=(kv_type,), offload=False, cpu=False,
     )  # fmt: skip
 

@@ -56,9 +56,11 @@ def show_hosts(hosts: Sequence[HostPlan], refused: bool = False) -> None:
         console.print(Text(host.host, style="bold"))
         if host.problem:
             console.print(Text(host.problem, style="red"), soft_wrap=True)
-        for plan, wishes, not_taken in host.plans.values():
+        for name, (plan, wishes, not_taken) in host.plans.items():
             for piece in _details(plan, wishes, not_taken if refused else ()):
                 console.print(piece, soft_wrap=isinstance(piece, Text))
+            if name in host.engine:
+                console.print(Text(f"- {host.engine[name]}"), soft_wrap=True)
         for change in host.changes:
             console.print(Text(f"would {change}"), soft_wrap=True)
         if not host.changes and not host.problem:

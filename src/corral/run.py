@@ -48,6 +48,8 @@ class HostRun:
         self._state: HostState | None = None
         self._lock: Running | None = None
         self._api: ollama.Client | None = None
+        self._overhead_mib: int | None = None
+        self.plans_confirmed = False
 
     @classmethod
     def of(cls, host: Host) -> HostRun:
@@ -76,7 +78,12 @@ class HostRun:
     def planned(self) -> Planned:
         """The declared models, each with what it is made from; for those to be planned that depends on the GPUs as
         they were seen when this run first asked. Raises CorralError."""
-        return plan_host(self.settings, self.state)
+        return plan_host(self.settings, self.state, self._overhead_mib)
+
+    def replan(self, overhead_mib: int) -> None:
+        """Plan anew with what the host's engine has told of the memory that a process takes besides a model."""
+        self._overhead_mib = overhead_mib
+        self.__dict__.pop("planned", None)
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:

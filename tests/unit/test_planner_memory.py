@@ -60,9 +60,7 @@ def said() -> Iterator[Said]:
                 parallel=parallel, batch=int(row["ub"]), gpu_layers=layers, backend=Backend.VULKAN,
             )  # fmt: skip
             shares = CARDS.get(row["devices"], (1,))
-            needed = memory(
-                arch, weights(arch, row["quant"]), load, place(arch.layers, load, shares), (None,) * len(shares)
-            )
+            needed = memory(arch, weights(arch, row["quant"]), load, place(arch.layers, load, shares))
             yield Said(
                 tuple(row.values())[:10], int(row["device"][-1]), layers is not None,
                 float(row["model_mib"]), float(row["kv_mib"]), float(row["compute_mib"]), needed,
@@ -173,13 +171,13 @@ def test_every_block_and_every_cell_is_somewhere_once(
     tensors = weights(arch, quant)
     load = Load(context, kv_type, flash, parallel, 512, layers, generation, backend)
     placement = place(arch.layers, load, shares)
-    found = memory(arch, tensors, load, placement, (None,) * len(shares))
+    found = memory(arch, tensors, load, placement)
     whole = memory(arch, tensors, Load(context, kv_type, flash, parallel, 512, 0, generation, backend))
     on_gpus = sum(use.weights + use.kv for use in found.devices)
     copies = sum(1 for count in placement.blocks if count) * tensors.other
     assert on_gpus - copies + found.host == whole.host
     longer = Load(context + 256, kv_type, flash, parallel, 512, layers, generation, backend)
-    assert memory(arch, tensors, longer, placement, (None,) * len(shares)).total >= found.total
+    assert memory(arch, tensors, longer, placement).total >= found.total
 
 
 def test_a_tied_output_is_counted_on_the_gpu_and_once_in_the_file() -> None:

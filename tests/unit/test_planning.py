@@ -13,6 +13,7 @@ from corral import layout
 from corral.environment import environment_for
 from corral.errors import CorralError
 from corral.gpus.inventory import Device, Inventory
+from corral.ollama.records import Record
 from corral.planning import Planned, plan_host
 from corral.probe.state import HostState, parse
 from corral.secret import Sources
@@ -34,9 +35,9 @@ def after(state: HostState, planned: Planned, kv_type: str = "q8_0") -> HostStat
     """The host once it runs what was planned."""
     (model,) = planned.models
     text = f"FROM {model.from_}\n" + "".join(f"PARAMETER {key} {value}\n" for key, value in model.parameters.items())
-    drop_in = f"[Service]\nEnvironment=OLLAMA_KV_CACHE_TYPE={kv_type}\n"
+    drop_in = f'[Service]\nEnvironment="OLLAMA_KV_CACHE_TYPE={kv_type}"\n'
     name = Path(layout.modelfile_path("r1:latest")).name
-    return replace(state, modelfiles={name: text}, service=replace(state.service, drop_ins={layout.DROP_IN: drop_in}))
+    return replace(state, modelfiles={name: text}, service=replace(state.service, drop_ins={"override.conf": drop_in}))
 
 
 def with_free(state: HostState, mib: int) -> HostState:
@@ -102,6 +103,28 @@ def test_what_a_host_runs_is_kept_while_it_fits_and_nothing_is_clearly_better(fr
     planned = plan_host(tight, host())
     found = plan_host(tight, with_free(after(host(), planned), free_mib))
     assert found.models == planned.models
+
+
+def test_more_memory_that_is_not_clearly_more_changes_nothing() -> None:
+    planned = plan_host(settings(), with_free(host(), 9800))
+    assert plan_host(settings(), host()).models != planned.models
+    found = plan_host(settings(), after(host(), planned))
+    assert found.models == planned.models
+    assert found.kept == {"r1"}
+    assert planned.kept == frozenset()
+
+
+def test_what_the_engine_told_is_planned_with_while_the_version_is_the_same() -> None:
+    told = plan_host(settings(), host(), overhead_mib=100)
+    assert told.plans["r1"].memory.devices[0].overhead >> 20 == 100
+    state = after(host(), told)
+    ((name, text),) = state.modelfiles.items()
+    noted = replace(state, modelfiles={name: Record(text.rstrip(), "", engine=("0.34.4", 100)).file})
+    again = plan_host(settings(), noted)
+    assert again.models == told.models
+    assert again.overhead_mib == 100
+    assert again.kept == {"r1"}
+    assert plan_host(settings(ollama_version="0.34.5"), noted).overhead_mib is None
 
 
 def test_memory_that_our_own_server_holds_is_planned_with() -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from corral import layout
 from corral.environment import GPU_NAMES, GPU_PREFIXES
 from corral.gpus.inventory import Device, Inventory, Problem
-from corral.scripts import Script
+from corral.scripts import Script, Value
 
 #: "  CUDA0: NVIDIA GeForce RTX 3080 Ti (11909 MiB, 11650 MiB free)": Ollama reads it in discover/llama_server.go.
 _DEVICE = re.compile(r"^\s+([^\s:]+?)(\d*):\s+(.+?)\s+\((\d+) MiB, (\d+) MiB free\)", re.M)
@@ -29,18 +29,26 @@ def script(release: str, environment: Mapping[str, str]) -> Script:
     release: a directory such as /opt/ollama/current. environment: the server's, without secrets; what of it chooses
     devices shows in a process list.
     """
-    chosen = {name: value for name, value in environment.items() if name in GPU_NAMES or name.startswith(GPU_PREFIXES)}
-    settings = {"HOME": layout.HOME, "XDG_CACHE_HOME": layout.CACHE, **chosen}
     return Script(
         "gpus/engine.sh",
         {
+            **variables(environment),
             "RELEASE": release,
-            "USER_NAME": layout.USER,
-            "ENVIRONMENT": [f"{name}={value}" for name, value in settings.items()],
             "ONLY": environment.get("OLLAMA_LLM_LIBRARY", ""),
             "WITHOUT": "vulkan" if environment.get("OLLAMA_VULKAN") == "0" else "",
         },
     )
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, Value]:
+    """How scripts start an engine of the release in use as the server would: RELEASE, USER_NAME, ENVIRONMENT."""
+    chosen = {name: value for name, value in environment.items() if name in GPU_NAMES or name.startswith(GPU_PREFIXES)}
+    settings = {"HOME": layout.HOME, "XDG_CACHE_HOME": layout.CACHE, **chosen}
+    return {
+        "RELEASE": layout.CURRENT,
+        "USER_NAME": layout.USER,
+        "ENVIRONMENT": [f"{name}={value}" for name, value in settings.items()],
+    }
 
 
 def parse(sections: Mapping[str, str], known: Inventory) -> tuple[tuple[Device, ...], tuple[Problem, ...]]:

@@ -270,7 +270,7 @@ def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> l
     if digest and base_is_here:
         why = _differences(run, wanted)
         if not why:
-            return [Change(f"write {wanted.path}", _record_script(wanted, digest, record.pulled))]
+            return [Change(f"write {wanted.path}", _record_script(run, wanted, digest, record.pulled))]
     changes = []
     if isinstance(wanted.source, ModelName) and not base_is_here:
         changes.append(Change(f"pull {wanted.source.short}", lambda: _pull(run, wanted)))
@@ -316,7 +316,7 @@ def _create(run: HostRun, wanted: Wanted, pulled: ModelName | GgufFile | None) -
         api.follow(api.create(run.api, request), run.say)
         listed = run.api.list().models
     digest = next((m.digest or "" for m in listed if ModelName.parse(m.model or "") == wanted.name), "")
-    run.remote.run(_record_script(wanted, digest, pulled))
+    run.remote.run(_record_script(run, wanted, digest, pulled))
 
 
 def _upload(run: HostRun, path: Path, digest: str) -> None:
@@ -330,6 +330,9 @@ def _upload(run: HostRun, path: Path, digest: str) -> None:
             raise ollama.ResponseError(answer.text, answer.status_code)
 
 
-def _record_script(wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
-    record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None)
+def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
+    engine = None
+    if wanted.spec.name in run.planned.plans and run.planned.overhead_mib is not None:
+        engine = run.settings.ollama_version, run.planned.overhead_mib
+    record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None, engine)
     return Script("service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": record.file})

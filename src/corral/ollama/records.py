@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,35 +12,45 @@ from corral.names import ModelName
 
 MANIFEST = "# corral: manifest "
 PULLED = "# corral: pulled "
+ENGINE = "# corral: planned with the engine of Ollama "
+_ENGINE = re.compile(re.escape(ENGINE) + r"(\S+), overhead (\d{1,6}) MiB")
 
 
 @dataclass(frozen=True)
 class Record:
     """A Modelfile with its notes. text: without them; digest: of the manifest that came of it, "" for none;
-    pulled: the base, if corral has pulled it."""
+    pulled: the base, if corral has pulled it; engine: the version that was asked when the model was planned, and the
+    overhead in MiB that followed from its answer."""
 
     text: str
     digest: str
-    pulled: ModelName | None
+    pulled: ModelName | None = None
+    engine: tuple[str, int] | None = None
 
     @classmethod
     def read(cls, file: str) -> Record:
         """Raises CorralError for a base whose name can't be one."""
-        text, digest, pulled = [], "", None
+        text, digest, pulled, engine = [], "", None, None
         for line in file.splitlines():
             if line.startswith(MANIFEST):
                 digest = line.removeprefix(MANIFEST).strip()
             elif line.startswith(PULLED):
                 pulled = ModelName.parse(line.removeprefix(PULLED))
+            elif found := _ENGINE.fullmatch(line):
+                engine = found[1], int(found[2])
             else:
                 text.append(line)
-        return cls("\n".join(text).rstrip(), digest, pulled)
+        return cls("\n".join(text).rstrip(), digest, pulled, engine)
 
     @property
     def file(self) -> str:
         """As it lies on the host."""
-        notes = f"{MANIFEST}{self.digest}\n" + (f"{PULLED}{self.pulled.short}\n" if self.pulled else "")
-        return f"{self.text}\n{notes}"
+        notes = [f"{MANIFEST}{self.digest}"]
+        if self.pulled:
+            notes.append(f"{PULLED}{self.pulled.short}")
+        if self.engine:
+            notes.append(f"{ENGINE}{self.engine[0]}, overhead {self.engine[1]} MiB")
+        return "\n".join([self.text, *notes, ""])
 
     def made(self, file: str, listed: Mapping[ModelName, str]) -> ModelName | None:
         """The model that is as it was made from this file. listed: the server's models with their digests."""

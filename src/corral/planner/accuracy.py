@@ -113,7 +113,7 @@ def _predict(number: int, fields: Mapping[str, str], directory: Path, read_model
     devices = _devices(fields["gpu"], fields["note"])
     # An unknown quantization leaves the other terms.
     assumed = tensors or weights(arch, catalog.STANDARD)
-    needed = memory(arch, assumed, load, place(arch.layers, load, (1,) * devices), (None,) * devices)
+    needed = memory(arch, assumed, load, place(arch.layers, load, (1,) * devices))
     predicted = {"kv": 0.0, "graph": 0.0}
     if tensors is not None:
         predicted = {"weights": sum(use.weights for use in needed.devices) / MIB} | predicted

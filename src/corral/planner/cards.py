@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from corral.errors import CorralError
-from corral.planner.memory import MIB, Backend
+from corral.planner.memory import MIB, Backend, overhead
 
 #: What a driver keeps of a card that shows no desktop, as nvidia-smi has it between total and free on cards of 8 to
 #: 24 GiB (about 225 to 480 MiB).
@@ -22,7 +22,7 @@ RESERVED_MIB, RESERVED_SHARE = 128, 1 / 64
 @dataclass(frozen=True)
 class Card:
     """A GPU to plan for. free: bytes that nobody holds; bandwidth: GB/s, None where it is not known; flash_off: the
-    server is to run without flash attention."""
+    server is to run without flash attention; known_overhead: bytes, where an engine has told."""
 
     name: str
     total: int
@@ -31,6 +31,14 @@ class Card:
     backend: Backend = Backend.CUDA
     compute_capability: float | None = None
     flash_off: bool = False
+    known_overhead: int | None = None
+
+    @property
+    def overhead(self) -> int:
+        """What a process takes on it besides the model, in bytes."""
+        if self.known_overhead is not None:
+            return self.known_overhead
+        return overhead(self.backend, self.compute_capability)
 
     @property
     def flash(self) -> bool:

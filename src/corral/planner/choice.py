@@ -167,7 +167,7 @@ class _Kind:
     wishes: Wishes
     generation: Generation
     backend: Backend
-    capabilities: tuple[float | None, ...]
+    overheads: tuple[int, ...]
     flash: bool
 
     @property
@@ -196,7 +196,7 @@ class _Ladder:
     def memory(self, context: int) -> Memory:
         load = replace(self.load, context=context)
         kind = self._row.kind
-        return memory(self._row.entry.architecture, self._row.weights, load, self._placement, kind.capabilities)
+        return memory(self._row.entry.architecture, self._row.weights, load, self._placement, kind.overheads)
 
     def longest(self, limits: tuple[int, ...], least: int, most: int) -> int:
         """The longest context that fits, a multiple of CELLS above `least`; 0 when `least` does not."""
@@ -323,8 +323,8 @@ def _on_one(row: _Row, card: Card, generation: Generation, limit: tuple[int, ...
 
 
 def _kind(machine: Machine, wishes: Wishes, cards: tuple[Card, ...]) -> _Kind:
-    capabilities = tuple(card.compute_capability for card in cards)
-    return _Kind(wishes, machine.generation, cards[0].backend, capabilities, all(card.flash for card in cards))
+    overheads = tuple(card.overhead for card in cards)
+    return _Kind(wishes, machine.generation, cards[0].backend, overheads, all(card.flash for card in cards))
 
 
 @lru_cache(maxsize=64)
@@ -392,7 +392,7 @@ def _partly(machine: Machine, wishes: Wishes) -> Plan:
     for layers in range(row.layers, -1, -1):
         load = replace(row.load(row.kind.kv_types[-1]), context=row.least, gpu_layers=layers)
         placement = place(row.layers, load, tuple(card.free for card in cards))
-        needed = memory(row.entry.architecture, row.weights, load, placement, row.kind.capabilities)
+        needed = memory(row.entry.architecture, row.weights, load, placement, row.kind.overheads)
         if all(use.total <= limit for use, limit in zip(needed.devices, limits, strict=True)):
             break
     _check_host_memory(machine, row, needed.host)
@@ -405,7 +405,7 @@ def _partly(machine: Machine, wishes: Wishes) -> Plan:
 def _on_cpu(machine: Machine, wishes: Wishes) -> Plan:
     if not wishes.cpu:
         raise CorralError("the host has no GPU", "Set cpu: true to run a small model on the CPU")
-    row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (None,), True)), wishes)
+    row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (0,), True)), wishes)
     load = replace(row.load("f16"), context=row.least, gpu_layers=0)
     needed = memory(row.entry.architecture, row.weights, load)
     _check_host_memory(machine, row, needed.host)

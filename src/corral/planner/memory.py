@@ -163,12 +163,12 @@ def memory(
     weights: Weights,
     load: Load,
     placement: Placement | None = None,
-    compute_capabilities: Sequence[float | None] = (None,),
+    overheads: Sequence[int] = (),
 ) -> Memory:
     """What a model takes when it is loaded like this.
 
     placement: on which devices; left out: on one that holds all that load.gpu_layers allows.
-    compute_capabilities: of the devices, None where it is not known.
+    overheads: of the devices, see overhead(); left out: as of cards that are not known.
     """
     if placement is None:
         placement = place(arch.layers, load)
@@ -194,7 +194,7 @@ def memory(
                 held,
                 count * kv_block,
                 graph(arch, weights, load, used, len(uses), partial),
-                overhead(load.backend, compute_capabilities[device]),
+                overheads[device] if overheads else overhead(load.backend, None),
             )
         )
     host = weights.token_embedding + sum(weights.blocks[: arch.layers - on_gpus])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from corral.errors import CorralError
 from corral.planner.architecture import Architecture, Weights, block_shapes, outer_shapes
@@ -38,6 +38,16 @@ class Place:
     blocks: int
     sharing: int
     is_70b: bool
+
+    @classmethod
+    def of(cls, arch: Architecture, block: int) -> Place:
+        """Of a block as such; with_role() names the tensor."""
+        # What llama.cpp calls a 70B: a Llama of 80 blocks (llama-model.cpp).
+        is_70b = arch.family == "llama" and arch.layers == 80
+        return cls("", block, arch.layers, arch.heads // arch.kv_heads, is_70b)
+
+    def with_role(self, role: str) -> Place:
+        return replace(self, role=role)
 
     @property
     def more_bits(self) -> bool:
@@ -137,21 +147,16 @@ def quantization(name: str) -> Quantization:
 def weights(arch: Architecture, name: str) -> Weights:
     """The bytes of each part of a model at a quantization. Raises CorralError for an unknown one."""
     mix = quantization(name)
-    sharing = arch.heads // arch.kv_heads
-    # What llama.cpp calls a 70B: a Llama of 80 blocks (llama-model.cpp).
-    is_70b = arch.family == "llama" and arch.layers == 80
     shapes = block_shapes(arch)
+    places = [Place.of(arch, block) for block in range(arch.layers)]
     blocks = tuple(
-        sum(
-            tensor_bytes(shape, _stored(shape, mix.type_of(Place(role, block, arch.layers, sharing, is_70b))))
-            for role, shape in shapes.items()
-        )
-        for block in range(arch.layers)
+        sum(tensor_bytes(shape, stored(shape, mix.type_of(place.with_role(role)))) for role, shape in shapes.items())
+        for place in places
     )
     outer = outer_shapes(arch)
     # A tied one is made with the output's type.
-    embedding = tensor_bytes(outer["token_embd"], _stored(outer["token_embd"], mix.output if arch.tied else mix.base))
-    matrix = embedding if arch.tied else tensor_bytes(outer["output"], _stored(outer["output"], mix.output))
+    embedding = tensor_bytes(outer["token_embd"], stored(outer["token_embd"], mix.output if arch.tied else mix.base))
+    matrix = embedding if arch.tied else tensor_bytes(outer["output"], stored(outer["output"], mix.output))
     norm = tensor_bytes(outer["output_norm"], "F32")
     other = tensor_bytes(outer["rope_freqs"], "F32") if "rope_freqs" in outer else 0
     return Weights(blocks, matrix + norm, embedding, other, arch.tied)
@@ -162,7 +167,7 @@ def tensor_bytes(shape: tuple[int, ...], kind: str) -> int:
     return math.prod(shape) // elements * size
 
 
-def _stored(shape: tuple[int, ...], kind: str) -> str:
+def stored(shape: tuple[int, ...], kind: str) -> str:
     """The type that a tensor really gets: vectors stay in 32 bits, rows that blocks do not divide fall back."""
     if len(shape) == 1:
         return "F32"
