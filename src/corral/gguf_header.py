@@ -198,13 +198,13 @@ def parse(data: bytes, total_bytes: int | None, file: str = "the GGUF file", lim
     for _ in range(key_count):
         key = reader.name("a key")
         if key in metadata:
-            raise reader.wrong(f"has the key {key!r} twice")
+            raise reader.wrong(f"has the key {_shown(key)} twice")
         metadata[key] = reader.value(key)
     tensors: dict[str, Tensor] = {}
     for _ in range(tensor_count):
         tensor = reader.tensor()
         if tensor.name in tensors:
-            raise reader.wrong(f"has the tensor {tensor.name!r} twice")
+            raise reader.wrong(f"has the tensor {_shown(tensor.name)} twice")
         tensors[tensor.name] = tensor
     header_bytes = reader.data_start(metadata)
     reader.check_data(tuple(tensors.values()), header_bytes)
@@ -298,7 +298,7 @@ class _Reader:
             return ArrayInfo(count)
         # No engine loads arrays in arrays (gguf.cpp), so none are walked: they could be nested without end.
         if kind == GGUFValueType.ARRAY:
-            raise self.wrong(f"has arrays in the array {key!r}")
+            raise self.wrong(f"has arrays in the array {_shown(key)}")
         one = self._format(kind, key)
         if count > self._limits.array_entries:
             return self._pass_over(count, struct.calcsize(f"<{one}"))
@@ -309,21 +309,21 @@ class _Reader:
         name = self.name("a tensor")
         dimensions = self._number("I")
         if dimensions > MOST_DIMENSIONS:
-            raise self.wrong(f"has the tensor {name!r} with {dimensions} dimensions; ggml has {MOST_DIMENSIONS}")
+            raise self.wrong(f"has the tensor {_shown(name)} with {dimensions} dimensions; ggml has {MOST_DIMENSIONS}")
         shape = tuple(int(n) for n in self._unpack(f"{dimensions}Q"))
         kind = self._number("I")
         offset = self._number("Q")
         if kind not in _TYPES:
             raise self.wrong(
-                f"has the tensor {name!r} of type {kind}, which is not known here",
+                f"has the tensor {_shown(name)} of type {kind}, which is not known here",
                 "Update the package gguf, or choose another quantization of the model",
             )
         type_name, block, block_bytes = _TYPES[kind]
         weights = math.prod(shape)
         if weights >= 1 << 63:
-            raise self.wrong(f"has the tensor {name!r} with {weights} weights")
+            raise self.wrong(f"has the tensor {_shown(name)} with {weights} weights")
         if (shape[0] if shape else 1) % block:
-            raise self.wrong(f"has the tensor {name!r} whose rows are no whole blocks of {type_name}")
+            raise self.wrong(f"has the tensor {_shown(name)} whose rows are no whole blocks of {type_name}")
         return Tensor(name, shape, type_name, weights // block * block_bytes, offset)
 
     def data_start(self, metadata: Mapping[str, Value]) -> int:
@@ -345,7 +345,7 @@ class _Reader:
         try:
             return _FORMATS[GGUFValueType(kind)]
         except (ValueError, KeyError):
-            raise self.wrong(f"has a value of the unknown type {kind} in {key!r}") from None
+            raise self.wrong(f"has a value of the unknown type {kind} in {_shown(key)}") from None
 
     def _number(self, one: str) -> int:
         return int(self._unpack(one)[0])
@@ -403,7 +403,9 @@ class _Reader:
 
 
 def _shown(value: object) -> str:
-    return f"{str(value)[:60]!r}"
+    """In quotes, what is no text escaped, and cut: names come from the file and may be of any length."""
+    text = repr(str(value))
+    return text if len(text) <= 80 else f"{text[:77]}...'"
 
 
 # What planning needs

@@ -80,6 +80,11 @@ class HostRun:
         they were seen when this run first asked. Raises CorralError."""
         return plan_host(self.settings, self.state, self._overhead_mib)
 
+    def look_again(self) -> None:
+        """Ask the host anew and plan with what it has now: memory may have come or gone since the run began."""
+        self._state = None
+        self.__dict__.pop("planned", None)
+
     def replan(self, overhead_mib: int) -> None:
         """Plan anew with what the host's engine has told of the memory that a process takes besides a model."""
         self._overhead_mib = overhead_mib

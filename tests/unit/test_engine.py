@@ -12,9 +12,10 @@ import pytest
 
 from corral import gguf_header
 from corral.engine import ask as engine
-from corral.engine.ask import DeviceAnswer, arguments, compared, overhead_mib, parse
+from corral.engine.ask import DeviceAnswer, arguments, compared, overhead_mib, parse, with_own
 from corral.engine.skeleton import skeleton
 from corral.errors import CorralError
+from corral.gpus.inventory import Device
 from corral.planner import catalog
 from corral.planner.cards import imagine
 from corral.planner.choice import Machine, Plan, choose, wishes_for
@@ -64,6 +65,12 @@ def test_the_engines_first_table_is_read_device_by_device() -> None:
     ]
 
 
+def test_what_the_hosts_own_server_holds_of_each_device_is_free_to_plan_with() -> None:
+    devices = [Device("NVIDIA", "RTX 3090", index=1, own_mib=200), Device("NVIDIA", "RTX 3090", index=0, own_mib=100)]
+    assert [one.free_mib for one in with_own(parse(TWO), devices)] == [24151, 24250]
+    assert with_own(parse(ONE), []) == parse(ONE)
+
+
 def test_an_answer_without_a_table_says_what_the_engine_said() -> None:
     with pytest.raises(CorralError) as refused:
         parse("0.1 E llama_model_load: error loading model: unknown model architecture: 'qwen9'\n0.2 I bye\n")
@@ -108,6 +115,9 @@ class Run:
         known = None if overhead is None else overhead * MIB
         card = replace(imagine("RTX 4090"), known_overhead=known)
         self.planned = Planned((), plans={"r1": choose(Machine((card,)), wishes_for())}, overhead_mib=overhead)
+
+    def look_again(self) -> None:
+        pass
 
     def say(self, text: str) -> None:
         self.said.append(text)

@@ -15,6 +15,7 @@ from corral import planview
 from corral.engine.skeleton import skeleton
 from corral.errors import CorralError
 from corral.gpus.engine import variables
+from corral.gpus.inventory import Device
 from corral.planner.choice import Plan
 from corral.planner.memory import MIB, Generation, Load
 from corral.run import HostRun
@@ -60,9 +61,16 @@ def ask(run: HostRun, plan: Plan) -> tuple[DeviceAnswer, ...]:
         raise CorralError("the engine finds no GPU", " ".join(map(str, problems)))
     runner = devices[0].source.rpartition(", ")[2]
     answers = parse(run.remote.run(script(run, runner, plan)).get("answer", ""))
-    # What our own server holds is free to be planned with.
-    own = max((device.own_mib for device in devices), default=0) if len(answers) == 1 else 0
-    return tuple(replace(answer, free_mib=answer.free_mib + own) for answer in answers)
+    return with_own(answers, [device for device in devices if device.source == devices[0].source])
+
+
+def with_own(answers: Sequence[DeviceAnswer], devices: Sequence[Device]) -> tuple[DeviceAnswer, ...]:
+    """The answers with what the host's own server holds of each device counted as free: it is to be planned anew."""
+    own = {device.index: device.own_mib for device in devices}
+    return tuple(
+        replace(answer, free_mib=answer.free_mib + own.get(int(re.sub(r"\D", "", answer.device) or 0), 0))
+        for answer in answers
+    )
 
 
 def confirm(run: HostRun) -> None:
@@ -73,6 +81,8 @@ def confirm(run: HostRun) -> None:
     if run.plans_confirmed or not run.state.current:
         return
     run.plans_confirmed = True
+    if run.planned.plans.keys() - run.planned.kept:
+        run.look_again()
     worst = (run.planned.overhead_mib or 0) if run.planned.kept else 0
     for _ in range(MOST_ROUNDS):
         planned = run.planned

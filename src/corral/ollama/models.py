@@ -35,6 +35,8 @@ from corral.settings import ModelSpec
 
 #: Of a GGUF file and the small layers beside it: the tokenizer is most of it.
 MOST_HEADER_BYTES = 64_000_000
+#: No driver keeps more: somebody took memory while the engine was asked, which is not to be remembered.
+MOST_OVERHEAD_MIB = 1536
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,8 @@ def _upload(run: HostRun, path: Path, digest: str) -> None:
 
 def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
     engine = None
-    if wanted.spec.name in run.planned.plans and run.planned.overhead_mib is not None:
-        engine = run.settings.ollama_version, run.planned.overhead_mib
+    overhead_mib = run.planned.overhead_mib
+    if wanted.spec.name in run.planned.plans and overhead_mib is not None and overhead_mib <= MOST_OVERHEAD_MIB:
+        engine = run.settings.ollama_version, overhead_mib
     record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None, engine)
     return Script("service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": record.file})
