@@ -171,6 +171,19 @@ def test_without_an_engine_the_formulas_decide_and_that_is_said(monkeypatch: pyt
         engine.ask(run, old)
 
 
+def test_an_answer_about_other_cards_than_the_planned_ones_is_none() -> None:
+    """A small model goes to one of two cards, and the engine would spread it over both."""
+    devices = (Device("NVIDIA", "RTX 3090", source="engine, cuda_v13"),) * 2
+    run: Any = SimpleNamespace(
+        state=SimpleNamespace(current="/opt/ollama/0.34.4"),
+        environment=SimpleNamespace(variables={}),
+        ask_engine=lambda: (devices, ()),
+        remote=SimpleNamespace(run=lambda _: {"answer": TWO}),
+    )
+    with pytest.raises(CorralError, match="asked for 2 GPUs, and 1 of them"):
+        engine.ask(run, plan())
+
+
 def test_the_script_is_bash() -> None:
     run: Any = SimpleNamespace(environment=SimpleNamespace(variables={"GGML_X": "1"}))
     script = engine.script(run, "vulkan", plan())

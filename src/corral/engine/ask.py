@@ -61,6 +61,11 @@ def ask(run: HostRun, plan: Plan) -> tuple[DeviceAnswer, ...]:
         raise CorralError("the engine finds no GPU", " ".join(map(str, problems)))
     runner = devices[0].source.rpartition(", ")[2]
     answers = parse(run.remote.run(script(run, runner, plan)).get("answer", ""))
+    if len(answers) != len(plan.cards):
+        # Ollama shows a server only the cards that it has chosen; here it sees all of them.
+        raise CorralError(
+            f"the engine was asked for {len(answers)} GPUs, and {len(plan.cards)} of them are planned with"
+        )
     return with_own(answers, [device for device in devices if device.source == devices[0].source])
 
 
