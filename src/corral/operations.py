@@ -169,6 +169,7 @@ def verify() -> Generator[FunctionCommand, None, None]:
         host.noop("verification asks the running server; it is not part of --dry")
         return
     run = HostRun.of(host)
+    run.judge()
     try:
         verdict = verification.verify(run)
     except Exception as error:

@@ -24,6 +24,8 @@ from corral.probe.state import HostState
 from corral.service.systemd import parse_drop_in
 from corral.settings import ModelSpec, Settings
 
+#: More than any card has, in bytes.
+PLENTY = 1 << 50
 #: A better plan is taken only if it would still be one with so much less memory.
 MARGIN_MIB = 256
 FLASH, KV_TYPE, PARALLEL = "OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_NUM_PARALLEL"
@@ -44,11 +46,13 @@ class Planned:
     overhead_mib: int | None = None
 
 
-def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = None) -> Planned:
+def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = None, judging: bool = False) -> Planned:
     """The declared models of a host with its plans. Raises CorralError naming the model that no plan is found for.
 
     overhead_mib: what a process takes on a GPU besides the model, as the host's engine has told in this run; left
     out: as it told when the host's models were planned, else by formula.
+    judging: the host is only looked at. What it runs is what it was planned, if it is allowed, also when memory has
+    gone to another program since: that is to be found out, not to be planned with.
 
     The KV cache's type is one for the whole server: where one model needs a smaller one, all get it. Several
     models are planned to be loaded in turns, as Ollama does when they don't fit together.
@@ -59,11 +63,11 @@ def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = N
         overhead_mib = _noted_overhead(settings, state)
     machine = machine_of(settings, state, overhead_mib)
     wishes = _wishes(settings)
-    plans = _plan_all(settings, state, machine, wishes)
+    plans = _plan_all(settings, state, machine, wishes, judging)
     used = [plan.load.kv_type for plan in plans.values()]
     if len(set(used)) > 1:
         wishes = _sharing(wishes, max(used, key=("f16", "q8_0", "q4_0").index))
-        plans = _plan_all(settings, state, machine, wishes)
+        plans = _plan_all(settings, state, machine, wishes, judging)
     first = next(iter(plans.values()))
     decided = {
         FLASH: "1" if first.load.flash else "0",
@@ -150,17 +154,24 @@ def _sharing(wishes: Mapping[str, Wishes], kv_type: str) -> dict[str, Wishes]:
     return {name: replace(one, kv_types=(kv_type,)) for name, one in wishes.items()}
 
 
-def _plan_all(settings: Settings, state: HostState, machine: Machine, wishes: Mapping[str, Wishes]) -> dict[str, Plan]:
+def _plan_all(
+    settings: Settings, state: HostState, machine: Machine, wishes: Mapping[str, Wishes], judging: bool
+) -> dict[str, Plan]:
     plans = {}
     for spec in settings.models:
         if spec.plan is None:
             continue
         asked = wishes[spec.name]
         try:
-            plans[spec.name] = _plan(machine, asked, _seen(state, spec, asked))
+            seen = _seen(state, spec, asked)
+            plans[spec.name] = choose(_with_plenty(machine), seen) if judging and seen else _plan(machine, asked, seen)
         except CorralError as error:
             raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy, error.detail) from error
     return plans
+
+
+def _with_plenty(machine: Machine) -> Machine:
+    return replace(machine, cards=tuple(replace(card, free=PLENTY) for card in machine.cards))
 
 
 def _plan(machine: Machine, wishes: Wishes, seen: Wishes | None) -> Plan:

@@ -49,6 +49,7 @@ class HostRun:
         self._lock: Running | None = None
         self._api: ollama.Client | None = None
         self._overhead_mib: int | None = None
+        self._judging = False
         self.plans_confirmed = False
 
     @classmethod
@@ -78,7 +79,11 @@ class HostRun:
     def planned(self) -> Planned:
         """The declared models, each with what it is made from; for those to be planned that depends on the GPUs as
         they were seen when this run first asked. Raises CorralError."""
-        return plan_host(self.settings, self.state, self._overhead_mib)
+        return plan_host(self.settings, self.state, self._overhead_mib, self._judging)
+
+    def judge(self) -> None:
+        """This run only looks whether the host is as it was planned: unless it has planned already."""
+        self._judging = True
 
     def look_again(self) -> None:
         """Ask the host anew and plan with what it has now: memory may have come or gone since the run began."""

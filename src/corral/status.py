@@ -51,6 +51,7 @@ def look(inventory: str, limit: Iterable[str] = ()) -> list[Row]:
 
 
 def _row(run: HostRun) -> Row:
+    run.judge()
     verdict = verification.verify(run)
     loaded: list[verification.Loaded] = verdict.loaded
     return Row(

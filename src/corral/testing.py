@@ -208,6 +208,7 @@ class Machine:
 
     def _open(self) -> None:
         self.run = fleet.connect(self._pyinfra)
+        self.run.judge()
         if not self.run.state.root:
             raise CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
         self.host = as_testinfra(self.name, self.run.remote)

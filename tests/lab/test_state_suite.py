@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from lab import Lab
+from tests.lab.conftest import ROOT, Inventory
 
-ROOT = Path(__file__).parents[2]
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 WIDER = "203.0.113.0/24"
 
@@ -198,21 +198,23 @@ def look(tmp_path: Path, inventory: Any) -> Look:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_declared() -> None:
-    _deploy()
+def _as_declared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    _deploy(tmp_path_factory.mktemp("inventory"))
 
 
 @pytest.fixture
-def deploy_afterwards() -> Iterator[None]:
+def deploy_afterwards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have what was broken mended as a user would."""
     yield
-    _deploy()
+    _deploy(tmp_path_factory.mktemp("inventory"))
 
 
-def _deploy() -> None:
+def _deploy(directory: Path) -> None:
+    """With the inventory that `look` has."""
     subprocess.run(
         [ROOT / "lab/run", "pyinfra", "-y", "inventory.py", "deploys/r1.py"],
         cwd=ROOT,
+        env={**os.environ, "CORRAL_INVENTORY": str(Inventory(directory).write())},
         stdin=subprocess.DEVNULL,
         check=True,
         timeout=600,

@@ -72,7 +72,7 @@ def test_the_model_is_used_from_the_client_and_the_outsider_is_refused(
 
 def test_a_context_and_the_gpu_are_read_off_the_running_model(lab: Lab, good: Inventory, deploy: Deploy) -> None:
     run = deploy(good, "verify")
-    (model,) = get(lab, HOST, "/api/ps")["models"]
+    (model,) = [one for one in get(lab, HOST, "/api/ps")["models"] if one["name"] == "r1:latest"]
     assert model["context_length"] == good.host(HOST)["models"][0]["parameters"]["num_ctx"]
     assert model["size_vram"] == model["size"]
     assert f"r1 runs 100% GPU with a context of {model['context_length']} at " in run.about(HOST)
@@ -113,7 +113,7 @@ def test_a_model_that_is_pushed_off_the_gpu_fails_and_says_who_holds_its_memory(
     lab: Lab, good: Inventory, deploy: Deploy, taken: int
 ) -> None:
     failed = deploy(good, "verify")
-    (model,) = get(lab, HOST, "/api/ps")["models"]
+    (model,) = [one for one in get(lab, HOST, "/api/ps")["models"] if one["name"] == "r1:latest"]
     assert model["size_vram"] < model["size"], "the lab's hog pushed nothing off the GPU"
     assert failed.rc == 1
     said = failed.about(HOST)

@@ -139,6 +139,16 @@ def test_what_fits_no_more_is_planned_anew() -> None:
     assert found.models != planned.models
 
 
+def test_who_only_looks_judges_by_what_was_planned_whoever_holds_the_memory_now() -> None:
+    planned = plan_host(settings(), host())
+    held = with_free(after(host(), planned), 100)
+    assert plan_host(settings(), held, judging=True).models == planned.models
+    with pytest.raises(CorralError, match="nothing fits"):
+        plan_host(settings(), held)
+    with pytest.raises(CorralError, match="nothing fits"):
+        plan_host(settings({"name": "r1", "plan": {"model": "r1-7b"}}), held, judging=True)
+
+
 def test_clearly_more_memory_gives_a_better_plan() -> None:
     planned = plan_host(settings(), host())
     state = after(host(), planned)

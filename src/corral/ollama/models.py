@@ -315,6 +315,8 @@ def _create(run: HostRun, wanted: Wanted, pulled: ModelName | GgufFile | None) -
         digests[wanted.modelfile.from_] = f"sha256:{wanted.file_digest}"
     request = modelfile.to_create_request(wanted.modelfile, wanted.name.short, digests)
     with api.said(f"making the model {wanted.name.short}"):
+        # What is loaded under the name would stay in the GPU's memory beside the new one; 404 where there is none yet.
+        api.http(run.api).post("/api/generate", json={"model": wanted.name.short, "keep_alive": 0, "stream": False})
         api.follow(api.create(run.api, request), run.say)
         listed = run.api.list().models
     digest = next((m.digest or "" for m in listed if ModelName.parse(m.model or "") == wanted.name), "")
