@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from corral import layout, modelfile
+from corral.environment import KV_CACHE_TYPES
 from corral.errors import CorralError
 from corral.gpus.inventory import Device
 from corral.modelfile import Setting
@@ -66,7 +67,7 @@ def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = N
     plans = _plan_all(settings, state, machine, wishes, judging)
     used = [plan.load.kv_type for plan in plans.values()]
     if len(set(used)) > 1:
-        wishes = _sharing(wishes, max(used, key=("f16", "q8_0", "q4_0").index))
+        wishes = _sharing(wishes, max(used, key=KV_CACHE_TYPES.index))
         plans = _plan_all(settings, state, machine, wishes, judging)
     first = next(iter(plans.values()))
     decided = {
@@ -213,7 +214,7 @@ def _declared(state: HostState, name: str) -> tuple[str, str, int, Setting | Non
 
 
 def _file(name: str) -> str:
-    return PurePosixPath(layout.modelfile_path(ModelName.parse(name).short)).name
+    return layout.modelfile_name(ModelName.parse(name).short)
 
 
 def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:

@@ -46,6 +46,7 @@ class HostRun:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._state: HostState | None = None
+        self._devices: tuple[tuple[Device, ...], tuple[Problem, ...]] | None = None
         self._lock: Running | None = None
         self._api: ollama.Client | None = None
         self._overhead_mib: int | None = None
@@ -88,6 +89,7 @@ class HostRun:
     def look_again(self) -> None:
         """Ask the host anew and plan with what it has now: memory may have come or gone since the run began."""
         self._state = None
+        self._devices = None
         self.__dict__.pop("planned", None)
 
     def replan(self, overhead_mib: int) -> None:
@@ -151,6 +153,7 @@ class HostRun:
     def changed(self) -> None:
         """Something was changed on the host: what was seen before no longer counts."""
         self._state = None
+        self._devices = None
         self._api = None
 
     def _probe(self) -> HostState:
@@ -164,10 +167,12 @@ class HostRun:
     def ask_engine(self) -> tuple[tuple[Device, ...], tuple[Problem, ...]]:
         """What the engine of the installed release can compute on, and what kept it from telling; see gpus.engine.
 
-        A remote command of its own, and not a quick one.
+        A remote command of its own, and not a quick one: asked again only when something was changed.
         """
-        script = engine.script(layout.CURRENT, self.environment.variables)
-        return engine.parse(self.remote.run(script), self.state.gpus)
+        if self._devices is None:
+            script = engine.script(layout.CURRENT, self.environment.variables)
+            self._devices = engine.parse(self.remote.run(script), self.state.gpus)
+        return self._devices
 
     @cached_property
     def pins(self) -> releases.Pins:

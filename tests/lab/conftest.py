@@ -128,6 +128,20 @@ def planned(tmp_path: Path) -> Inventory:
     return Inventory(tmp_path, planned=True)
 
 
+def corral(inventory: Inventory, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of corral's to its end, with output and errors apart."""
+    return subprocess.run(
+        [ROOT / "lab/run", "corral", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 Start = Callable[..., "subprocess.Popen[str]"]
 Deploy = Callable[..., Run]
 

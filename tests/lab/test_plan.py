@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.lab.conftest import ROOT
+from tests.lab.conftest import corral
 from tests.lab.observation import OLDER, get, models, no_changes, server_environment, snapshot, starts, unload
 
 if TYPE_CHECKING:
@@ -75,11 +74,7 @@ def test_each_card_gets_its_own_model_and_a_second_run_changes_nothing(
 
 
 def corral_plan(inventory: Inventory, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ROOT / "lab/run"), "corral", "plan", *arguments],
-        cwd=ROOT, env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())}, capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
+    return corral(inventory, "plan", *arguments)
 
 
 def test_corral_plan_compares_hosts_with_their_plans_and_tells_by_its_exit_code(

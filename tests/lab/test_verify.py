@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.conftest import corral
 from tests.lab.observation import get, snapshot, unload
 
 if TYPE_CHECKING:
@@ -41,18 +40,8 @@ def good(lab: Lab, inventory: Inventory, deploy: Deploy) -> Inventory:
 
 def status(inventory: Inventory, *arguments: str) -> tuple[int, str]:
     """Exit code and output of `corral status`."""
-    done = subprocess.run(
-        [ROOT / "lab/run", "corral", "status", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return done.returncode, done.stdout
+    done = corral(inventory, "status", *arguments)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_model_is_used_from_the_client_and_the_outsider_is_refused(

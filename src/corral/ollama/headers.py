@@ -6,7 +6,6 @@ The host asks, because its network, proxy and certificates are those that a late
 from __future__ import annotations
 
 import base64
-import json
 import re
 import zlib
 from collections import defaultdict
@@ -18,6 +17,7 @@ from corral import gguf_header
 from corral.errors import CorralError
 from corral.gguf_header import FIRST_BYTES, Header, MoreNeeded
 from corral.names import ModelName
+from corral.ollama import registry
 from corral.run import HostRun
 from corral.scripts import Script
 
@@ -59,7 +59,7 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Header | 
     """
     found: dict[ModelName, Header | CorralError] = {}
     waiting: list[_Blob] = []
-    for name, manifest in manifests(run, names).items():
+    for name, manifest in registry.ask(run, names).manifests.items():
         blob = manifest if isinstance(manifest, CorralError) else _weights(name, manifest)
         if isinstance(blob, CorralError):
             found[name] = blob
@@ -80,38 +80,6 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Header | 
                 found[blob.name] = error
             waiting.remove(blob)
     return {name: found[name] for name in names}
-
-
-def manifests(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, dict[str, Any] | CorralError]:
-    """Each model's manifest as its registry gives it to the host, or why it can't be had."""
-    if not names:
-        return {}
-    answer = run.remote.run(
-        Script(
-            "ollama/manifests.sh",
-            {
-                "URLS": [name.manifest_url for name in names],
-                "BLOBS": f"{run.settings.models_dir}/blobs",
-                **run.proxy,
-            },
-        )
-    )
-    return {name: _manifest(answer.get(f"manifest.{number}", ""), name) for number, name in enumerate(names)}
-
-
-def _manifest(answer: str, name: ModelName) -> dict[str, Any] | CorralError:
-    body, _, status = answer.rpartition("\n")
-    if status == "404":
-        return CorralError("the registry has no such model", "Check the name and the tag on the registry's pages")
-    if status == "000":
-        return _unreachable(body.strip()[-300:])
-    try:
-        manifest = json.loads(body) if status == "200" else None
-    except (ValueError, RecursionError):
-        manifest = None
-    if not isinstance(manifest, dict):
-        return CorralError(f"the registry answers {status}", f"Look at {name.manifest_url} in a browser", body[-300:])
-    return manifest
 
 
 def _weights(name: ModelName, manifest: Mapping[str, Any]) -> _Blob | CorralError:
@@ -178,13 +146,7 @@ def _data(piece: bytes, blob: _Blob) -> bytes:
     # It lies somewhere in the bytes that did come: curl writes both as it likes.
     detail = (SAID.findall(body) or [b""])[-1].decode()
     if status in ("", "000"):
-        raise _unreachable(detail)
+        raise registry.unreachable(detail)
     if status == "206":
         raise CorralError(f"{_called(blob.name)} broke off while its header was read", "Run again", detail)
     raise CorralError(f"the registry answers {status} for {_called(blob.name)}", f"Look at {blob.url}", detail)
-
-
-def _unreachable(detail: str) -> CorralError:
-    return CorralError(
-        "the registry can't be reached from the host", "Check the host's network, or declare proxy", detail
-    )

@@ -27,7 +27,7 @@ from corral.errors import CorralError
 from corral.meaning import Meaning, differences, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
-from corral.ollama import api
+from corral.ollama import api, registry
 from corral.ollama.records import Record
 from corral.run import HostRun
 from corral.scripts import Script
@@ -174,43 +174,20 @@ class _Size(NamedTuple):
 
 def _registry_sizes(run: HostRun, names: Sequence[ModelName]) -> Iterator[_Size | CorralError]:
     """For each model its size, as its registry says to the host; or why it can't be had."""
-    if not names:
-        return
-    answer = run.remote.run(
-        Script(
-            "ollama/manifests.sh",
-            {
-                "URLS": [name.manifest_url for name in names],
-                "BLOBS": f"{run.settings.models_dir}/blobs",
-                **run.proxy,
-            },
-        )
-    )
-    present = dict(line.split() for line in answer.get("blobs", "").splitlines())
-    for number, name in enumerate(names):
-        yield _size(answer.get(f"manifest.{number}", ""), name, present)
+    answer = registry.ask(run, names)
+    for name in names:
+        manifest = answer.manifests[name]
+        yield manifest if isinstance(manifest, CorralError) else _size(name, manifest, answer.present)
 
 
-def _size(answer: str, name: ModelName, present: Mapping[str, str]) -> _Size | CorralError:
-    body, _, status = answer.rpartition("\n")
-    if status == "404":
-        return CorralError("the registry has no such model", "Check the name and the tag on the registry's pages")
-    if status == "000":
-        return CorralError(
-            "the registry can't be reached from the host",
-            "Check the host's network, or declare proxy",
-            body.strip()[-300:],
-        )
+def _size(name: ModelName, manifest: registry.Manifest, present: Mapping[str, int]) -> _Size | CorralError:
     try:
-        if status != "200":
-            raise ValueError(status)
-        manifest = json.loads(body)
         layers = [manifest["config"], *manifest["layers"]]
-        here = sum(int(present.get(one["digest"].replace(":", "-"), 0)) for one in layers)
+        here = sum(present.get(one["digest"].replace(":", "-"), 0) for one in layers)
         whole = sum(int(one["size"]) for one in layers)
         return _Size(whole, whole - here)
     except (ValueError, KeyError, TypeError):
-        return CorralError(f"the registry answers {status}", f"Look at {name.manifest_url} in a browser", body[-300:])
+        return registry.odd(name, "200", json.dumps(manifest))
 
 
 def changes(run: HostRun) -> list[Change]:

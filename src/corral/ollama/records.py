@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from corral import layout
 from corral.names import ModelName
@@ -54,12 +53,17 @@ class Record:
 
     def made(self, file: str, listed: Mapping[ModelName, str]) -> ModelName | None:
         """The model that is as it was made from this file. listed: the server's models with their digests."""
-        return next((name for name, digest in listed.items() if digest == self.digest and _file(name) == file), None)
+        return next(
+            (
+                name
+                for name, digest in listed.items()
+                if digest == self.digest and layout.modelfile_name(name.short) == file
+            ),
+            None,
+        )
 
     def replaced(self, file: str, listed: Mapping[ModelName, str]) -> bool:
         """Whether somebody has made another model under the name."""
-        return any(_file(name) == file and digest != self.digest for name, digest in listed.items())
-
-
-def _file(name: ModelName) -> str:
-    return PurePosixPath(layout.modelfile_path(name.short)).name
+        return any(
+            layout.modelfile_name(name.short) == file and digest != self.digest for name, digest in listed.items()
+        )

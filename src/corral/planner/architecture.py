@@ -63,11 +63,6 @@ class Weights:
         """Tensor data of the file, without its header."""
         return self.gpu if self.tied else self.gpu + self.token_embedding
 
-    @property
-    def layers(self) -> int:
-        """As logs count them in "offloaded N/M layers": the blocks and the output."""
-        return len(self.blocks) + 1
-
 
 #: A tensor's shape, first dimension fastest, as GGUF has it; its role decides its type in a quantization mix.
 Shapes = Mapping[str, tuple[int, ...]]

@@ -218,16 +218,17 @@ def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, d
     keys = 4 * rows * arch.key_width
     if load.flash:
         mask, inputs = 2 * rows * cells, 20 * rows
-        attention = 4 * hidden
-        if load.kv_type in ("q8_0", "q4_0") and not vulkan:
-            # Its kernel wants a block's K and V in 16 bits (ggml_cuda_flash_attn_ext_get_alloc_size).
-            attention += 4 * load.cells * arch.key_width
-        # Vulkan's graph_optimize puts K and V before Q, and the attention's result into the hole, where it fits.
-        peak = max(3 * hidden + network, attention)
         if vulkan:
+            # graph_optimize puts K and V before Q, and the attention's result into the hole, where it fits.
             peak = 2 * hidden + network + (queries if queries > hidden else 0)
-        if vulkan and devices == 1 and mask + inputs + peak > VULKAN_CHUNK:
-            peak += hidden
+            if devices == 1 and mask + inputs + peak > VULKAN_CHUNK:
+                peak += hidden
+        else:
+            attention = 4 * hidden
+            if load.kv_type in ("q8_0", "q4_0"):
+                # Its kernel wants a block's K and V in 16 bits (ggml_cuda_flash_attn_ext_get_alloc_size).
+                attention += 4 * load.cells * arch.key_width
+            peak = max(3 * hidden + network, attention)
     else:
         scores = 4 * rows * arch.heads * cells
         mask, inputs = 4 * rows * cells, 12 * rows + 2 * keys
