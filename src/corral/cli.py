@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from corral.errors import CorralError
+
+if TYPE_CHECKING:
+    from corral.planner.models import FileModel
 
 
 @click.group()
@@ -105,6 +108,7 @@ Examples:
   corral plan --gpu "RTX 4090"
   corral plan --gpu "RTX 3090" --gpu "RTX 3090" --max-context 65536
   corral plan --gpu "2080 Ti 22GB" --model r1-32b --refused
+  corral plan --gpu "RTX 3060" --model ~/models/mine.gguf
   corral plan --gpu mycard --vram 12GiB --json
 """
 )
@@ -117,7 +121,8 @@ Examples:
 @click.option("--vram", "vram", multiple=True, type=Size(), help="Memory of each card where it is not what is sold.")
 @click.option("--family", default="deepseek-r1", show_default=True, help="Choose among the models of this family.")
 @click.option(
-    "--model", default="", help="Plan this model only: a name of the catalog, or one for ollama pull.",
+    "--model", "models", multiple=True,
+    help="Plan this model only: a name of the catalog, or a GGUF file; of several, the first that fits.",
     shell_complete=_completes(_model_names),
 )  # fmt: skip
 @click.option(
@@ -143,7 +148,7 @@ def plan(
     gpus: tuple[str, ...],
     vram: tuple[int, ...],
     family: str,
-    model: str,
+    models: tuple[str, ...],
     quantization: str,
     min_context: int,
     max_context: int,
@@ -167,7 +172,7 @@ def plan(
     if not gpus:
         _plan_hosts(inventory, limit, refused, as_json)
     from corral import planview
-    from corral.planner import choice
+    from corral.planner import catalog, choice
     from corral.planner.cards import imagine
     from corral.planner.memory import Generation
     from corral.planner.quantization import quantization as known_quantization
@@ -180,10 +185,10 @@ def plan(
         generation = Generation.of(version) if version else Generation.NEW
         wishes = choice.wishes_for(
             family,
-            model,
+            models,
             choice.Wishes(
                 (), known_quantization(quantization).name if quantization else "", min_context, max_context, kv_types,
-                reserve, parallel, batch, offload,
+                reserve, parallel, batch, offload, others=tuple(map(_of_file, filter(catalog.lacks, models))),
             ),
         )  # fmt: skip
         machine = choice.Machine(cards, generation)
@@ -193,6 +198,20 @@ def plan(
         click.echo(json.dumps(planview.as_json(found, wishes, not_taken), indent=2))
     else:
         planview.show(found, wishes, not_taken if refused else ())
+
+
+def _of_file(name: str) -> FileModel:
+    """A model that the catalog lacks: its file must be here, since no host is there to ask a registry."""
+    from corral.names import GgufFile, classify_from
+    from corral.ollama.headers import read
+
+    source = classify_from(name)
+    if not isinstance(source, GgufFile):
+        raise CorralError(
+            f"--model {name}: the catalog lacks it, and with --gpu no host is there that could ask its registry",
+            "Give its GGUF file instead, or declare it under models in an inventory and run corral plan without --gpu",
+        )
+    return read(name, Path(source.path).expanduser())
 
 
 def _plan_hosts(inventory: str, limit: tuple[str, ...], refused: bool, as_json: bool) -> NoReturn:

@@ -438,6 +438,8 @@ class Shape:
     sliding_window: how many tokens such a layer looks back; None when every layer sees all of them.
     caching: layers with a KV cache of their own; the others use an earlier layer's, or have no attention.
     recurrent: layers that keep a state instead, whatever the context.
+    dense: layers with a feed-forward network that every token passes, beside experts or without any.
+    fused_qkv: Q, K and V come of one matrix. post_norms: what attention and network give is normalized once more.
     tied: the output layer uses the token embedding's tensor, of which engines then load a second copy.
     block_bytes, output_bytes, other_bytes: what goes to the GPU when all layers do; other_bytes belongs to no
     layer (RoPE factors, a vision tower in the same file). token_embedding_bytes: stays in the host's memory.
@@ -460,6 +462,9 @@ class Shape:
     sliding: tuple[bool, ...]
     caching: tuple[bool, ...]
     recurrent: tuple[bool, ...]
+    dense: tuple[bool, ...]
+    fused_qkv: bool
+    post_norms: bool
     latent: Latent | None
     vocabulary: int
     tied: bool
@@ -540,6 +545,9 @@ def shapes(header: Header) -> Shape:
         sliding=sliding or (False,) * layers,
         caching=_caching(header, kv_heads, recurrent),
         recurrent=recurrent,
+        dense=tuple("ffn_up.weight" in block for block in blocks),
+        fused_qkv=all("attn_qkv.weight" in block for block in blocks),
+        post_norms=all("post_ffw_norm.weight" in block for block in blocks),
         latent=_latent(header),
         vocabulary=_vocabulary(header, embedding_tensor),
         tied=tied,

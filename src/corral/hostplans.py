@@ -12,11 +12,10 @@ from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from corral import checks, fleet, planview  # noqa: E402
-from corral.engine.ask import ask, compared  # noqa: E402
+from corral.engine.ask import ask, compared, confirm  # noqa: E402
 from corral.errors import CorralError  # noqa: E402
 from corral.ollama import models, releases  # noqa: E402
 from corral.planner.choice import Plan, Refusal, Wishes, refusals  # noqa: E402
-from corral.planning import machine_of  # noqa: E402
 from corral.run import HostRun  # noqa: E402
 from corral.service import systemd  # noqa: E402
 
@@ -54,15 +53,16 @@ def plan(inventory: str, limit: Iterable[str] = ()) -> list[HostPlan]:
 
 def _plan(run: HostRun) -> HostPlan:
     checks.preflight(run)
+    confirm(run, say=lambda _: None)
     changes = [
         *releases.changes(run.state, run.release, run.proxy),
         *systemd.changes(run.state, run.service),
         *models.changes(run),
     ]
     plans, engine = {}, {}
-    machine = machine_of(run.settings, run.state, run.planned.overhead_mib)
     for name, found in run.planned.plans.items():
-        wishes = run.planned.wishes[name]
+        wishes, machine = run.planned.wishes[name], run.planned.machine
+        assert machine
         plans[name] = (
             found,
             wishes,

@@ -110,12 +110,6 @@ def _show(host: Host, error: Exception) -> None:
     host.log_styled(text, fg="red", log_func=logger.error)
 
 
-def _confirm_plans(run: HostRun) -> None:
-    """As soon as Ollama is there, and before anything large is downloaded."""
-    if run.host.state.is_executing:
-        engine.confirm(run)
-
-
 @_step
 def preflight(run: HostRun) -> Sequence[Change]:
     """Refuse a host on which the deploy could not end well, before anything is changed there."""
@@ -125,7 +119,7 @@ def preflight(run: HostRun) -> Sequence[Change]:
     for name, plan in run.planned.plans.items():
         for line in plan_lines(name, plan):
             run.say(line)
-        if run.planned.overhead_mib is None and plan.cards and plan.load.generation is Generation.NEW:
+        if run.planned.told is None and plan.cards and plan.load.generation is Generation.NEW:
             run.say("  by formula: Ollama's engine is asked as soon as it is there, and may allow more or less")
     for warning in warnings:
         run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
@@ -141,7 +135,7 @@ def install(run: HostRun) -> Sequence[Change]:
 @_step
 def service(run: HostRun) -> Sequence[Change]:
     """Run Ollama as a service with the declared environment; restart it only when it must be."""
-    _confirm_plans(run)
+    engine.confirm(run, run.say)
     return systemd.changes(run.state, run.service)
 
 
@@ -155,7 +149,7 @@ def firewall(run: HostRun) -> Sequence[Change]:
 @_step
 def models(run: HostRun) -> Sequence[Change]:
     """Create the declared models where they differ in meaning from what is there."""
-    _confirm_plans(run)
+    engine.confirm(run, run.say)
     return ollama_models.changes(run)
 
 

@@ -21,6 +21,7 @@ from corral.planner import catalog
 from corral.planner.cards import Card, look_up
 from corral.planner.choice import Machine, Plan, Wishes, choose, rank
 from corral.planner.memory import BATCH, MIB, Backend, Generation
+from corral.planner.models import FileModel
 from corral.probe.state import HostState
 from corral.service.systemd import parse_drop_in
 from corral.settings import ModelSpec, Settings
@@ -34,24 +35,40 @@ _BACKENDS = {"NVIDIA": Backend.CUDA, "AMD": Backend.ROCM, "Apple": Backend.METAL
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a host's engine has told of the memory that models take on its GPUs, in MiB. overhead: of each process,
+    besides its model; corrections: beyond the formulas, by what a model is made from."""
+
+    overhead_mib: int
+    corrections_mib: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Planned:
     """models: every one with a `from`; environment: the variables that the plans decide; plans, wishes: by model's
-    name; kept: the names of those that the host runs already; overhead_mib: what an engine's answer on this host was
-    planned with, None: the formula's."""
+    name; kept: the names of those that the host runs already; told: by the host's engine, what it was planned with,
+    None: formulas alone; machine: that it was planned for."""
 
     models: tuple[ModelSpec, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
     wishes: Mapping[str, Wishes] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
-    overhead_mib: int | None = None
+    told: Told | None = None
+    machine: Machine | None = None
 
 
-def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = None, judging: bool = False) -> Planned:
+def plan_host(
+    settings: Settings,
+    state: HostState,
+    told: Told | None = None,
+    judging: bool = False,
+    others: Mapping[str, FileModel] | None = None,
+) -> Planned:
     """The declared models of a host with its plans. Raises CorralError naming the model that no plan is found for.
 
-    overhead_mib: what a process takes on a GPU besides the model, as the host's engine has told in this run; left
-    out: as it told when the host's models were planned, else by formula.
+    told: by the host's engine in this run; left out: what it told when the host's models were planned, if it did.
+    others: the models that the catalog lacks, by the names that were declared for them.
     judging: the host is only looked at. What it runs is what it was planned, if it is allowed, also when memory has
     gone to another program since: that is to be found out, not to be planned with.
 
@@ -60,10 +77,10 @@ def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = N
     """
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
-    if overhead_mib is None:
-        overhead_mib = _noted_overhead(settings, state)
-    machine = machine_of(settings, state, overhead_mib)
-    wishes = _wishes(settings)
+    if told is None:
+        told = _noted(settings, state, others or {})
+    machine = machine_of(settings, state, told)
+    wishes = _wishes(settings, others or {})
     plans = _plan_all(settings, state, machine, wishes, judging)
     used = [plan.load.kv_type for plan in plans.values()]
     if len(set(used)) > 1:
@@ -80,12 +97,13 @@ def plan_host(settings: Settings, state: HostState, overhead_mib: int | None = N
         {name: value for name, value in decided.items() if name not in settings.environment},
         plans,
         wishes,
-        frozenset(name for name, plan in plans.items() if _is_there(state, name, plan)),
-        overhead_mib,
+        frozenset(name for name, plan in plans.items() if _is_there(state, name, plan, wishes[name])),
+        told,
+        machine,
     )
 
 
-def machine_of(settings: Settings, state: HostState, overhead_mib: int | None = None) -> Machine:
+def machine_of(settings: Settings, state: HostState, told: Told | None = None) -> Machine:
     """What models on a host can be planned with: its GPUs, with what is free or held by its own Ollama.
 
     Raises CorralError where there are GPUs that can't be asked.
@@ -95,13 +113,18 @@ def machine_of(settings: Settings, state: HostState, overhead_mib: int | None = 
             f"plan: the host's GPUs can't be asked: {state.gpus.error}", "Name the model with from instead"
         )
     flash = settings.environment.get(FLASH) != "0"
+    overhead_mib = told.overhead_mib if told else None
     cards = tuple(card for device in state.gpus.computing if (card := _card(device, flash, overhead_mib)))
     if state.gpus.computing and not cards:
         raise CorralError(
             f"plan: {state.gpus.computing[0].where} does not tell how much memory it has",
             "Name the model with from instead",
         )
-    return Machine(cards, Generation.of(settings.ollama_version))
+    generation = Generation.of(settings.ollama_version)
+    corrections = {name: size * MIB for name, size in told.corrections_mib.items()} if told else {}
+    return Machine(
+        cards, generation, corrections=corrections, engine=generation is Generation.NEW and bool(state.current)
+    )
 
 
 def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
@@ -117,19 +140,33 @@ def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
         _BACKENDS.get(device.vendor, Backend.VULKAN),
         capability or (known.capability if known else None),
         flash_off=not flash,
+        multiprocessors=known.multiprocessors if known else None,
         known_overhead=None if overhead_mib is None else overhead_mib * MIB,
     )
 
 
-def _noted_overhead(settings: Settings, state: HostState) -> int | None:
-    """What the engine of this version told when the host's models were planned: the most of it."""
-    files = (state.modelfiles.get(_file(spec.name), "") for spec in settings.models if spec.plan)
-    notes = [Record.read(text).engine for text in files]
-    told = [note[1] for note in notes if note and note[0] == settings.ollama_version]
-    return max(told, default=None)
+def _noted(settings: Settings, state: HostState, others: Mapping[str, FileModel]) -> Told | None:
+    """What the engine of this version told when the host's models were planned."""
+    overheads, corrections = [], {}
+    names = {model.installed: name for name, model in others.items()}
+    for spec in settings.models:
+        text = state.modelfiles.get(_file(spec.name), "") if spec.plan else ""
+        note = Record.read(text).engine
+        if note and note.version == settings.ollama_version:
+            overheads.append(note.overhead_mib)
+            source = _from(text)
+            corrections[names.get(source, source)] = note.correction_mib
+    return Told(max(overheads), corrections) if overheads else None
 
 
-def _wishes(settings: Settings) -> dict[str, Wishes]:
+def _from(text: str) -> str:
+    try:
+        return modelfile.parse(text).from_
+    except CorralError:
+        return ""
+
+
+def _wishes(settings: Settings, others: Mapping[str, FileModel]) -> dict[str, Wishes]:
     """For each model to be planned, by name; what the environment declares counts as wished for."""
     parallel = max(1, int(settings.environment.get(PARALLEL) or 1))
     declared = "f16" if settings.environment.get(FLASH) == "0" else settings.environment.get(KV_TYPE)
@@ -138,7 +175,10 @@ def _wishes(settings: Settings) -> dict[str, Wishes]:
         if spec.plan is not None:
             batch = spec.parameters.get("num_batch", BATCH)
             assert isinstance(batch, int)
-            wishes = spec.plan.wishes(parallel, batch)
+            try:
+                wishes = spec.plan.wishes(parallel, batch, others)
+            except CorralError as error:
+                raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy) from error
             found[spec.name] = replace(wishes, kv_types=(declared,)) if declared else wishes
     return found
 
@@ -188,29 +228,46 @@ def _plan(machine: Machine, wishes: Wishes, seen: Wishes | None) -> Plan:
         better = choose(replace(machine, cards=less), wishes)
     except CorralError:
         return kept
-    return better if rank(better) > rank(kept) else kept
+    return better if rank(better, wishes) > rank(kept, wishes) else kept
 
 
-def _is_there(state: HostState, name: str, plan: Plan) -> bool:
+def _is_there(state: HostState, name: str, plan: Plan, wishes: Wishes) -> bool:
     """Whether the host's Modelfile and drop-in have just this."""
-    return _declared(state, name) == (
+    return _declared(state, name, wishes) == (
         plan.entry.name, plan.quantization, plan.load.context, plan.load.gpu_layers, plan.load.kv_type
     )  # fmt: skip
 
 
-def _declared(state: HostState, name: str) -> tuple[str, str, int, Setting | None, str] | None:
+def _declared(state: HostState, name: str, wishes: Wishes) -> tuple[str, str, int, Setting | None, str] | None:
     """What the host's Modelfile of a model and its drop-in have: model, quantization, context, layers on the GPU, type
-    of KV cache; None for a model that is not of the catalog, or has no context of its own."""
+    of KV cache; None for a model that is none of the catalog's or the wishes', or has no context of its own."""
     try:
         found = modelfile.parse(state.modelfiles[_file(name)])
     except (KeyError, CorralError):
         return None
-    listed = catalog.by_reference(found.from_)
+    listed = _made_from(found.from_, wishes)
     context = found.parameters.get("num_ctx")
     if listed is None or not isinstance(context, int):
         return None
     kv_type = parse_drop_in(state.service.drop_ins.get(PurePosixPath(layout.DROP_IN).name, "")).get(KV_TYPE, "")
-    return listed[0].name, listed[1], context, found.parameters.get("num_gpu"), kv_type
+    return *listed, context, found.parameters.get("num_gpu"), kv_type
+
+
+def _made_from(reference: str, wishes: Wishes) -> tuple[str, str] | None:
+    """The model and the quantization of it that a Modelfile's FROM means."""
+    for model in wishes.others:
+        assert isinstance(model, FileModel)
+        if _same(model.installed, reference):
+            return model.name, next(iter(model.quantizations))
+    listed = catalog.by_reference(reference)
+    return (listed[0].name, listed[1]) if listed else None
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return one == other or ModelName.parse(one) == ModelName.parse(other)
+    except CorralError:  # a file's path
+        return False
 
 
 def _file(name: str) -> str:
@@ -218,13 +275,13 @@ def _file(name: str) -> str:
 
 
 def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
-    """Wishes for exactly what the host has; None where that is not what is wished for, or not wholly on the GPU."""
-    declared = _declared(state, spec.name)
+    """Wishes for exactly what the host has; None where that is not what is wished for."""
+    declared = _declared(state, spec.name, wishes)
     if declared is None:
         return None
     name, quantization, context, layers, kv_type = declared
     allowed = (
-        layers is None
+        (layers is None or (wishes.offload and isinstance(layers, int)))
         and name in wishes.models
         and wishes.quantization in ("", quantization)
         and wishes.min_context <= context <= wishes.max_context
@@ -234,7 +291,8 @@ def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
         return None
     return replace(
         wishes, models=(name,), quantization=quantization, min_context=context, max_context=context,
-        kv_types=(kv_type,), offload=False, cpu=False,
+        kv_types=(kv_type,), offload=layers is not None, cpu=False,
+        gpu_layers=layers if isinstance(layers, int) else None,
     )  # fmt: skip
 
 

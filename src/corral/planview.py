@@ -145,7 +145,7 @@ def as_json(plan: Plan, wishes: Wishes, refused: Sequence[Refusal]) -> dict[str,
 
 
 def _where(plan: Plan) -> str:
-    layers = plan.entry.shape.layers + 1
+    layers = plan.entry.architecture.layers + 1
     return f"{layers if plan.wholly_on_gpu else plan.load.gpu_layers} of {layers} layers"
 
 

@@ -9,6 +9,7 @@ import getpass
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +21,15 @@ import ollama
 
 from corral import layout
 from corral.environment import Environment, environment_for
+from corral.errors import CorralError
 from corral.firewall.scope import Scope
 from corral.gpus import engine
 from corral.gpus.inventory import Device, Problem
 from corral.inventory import Inventory
 from corral.inventory import load as load_inventory
-from corral.ollama import api, releases
-from corral.planning import Planned, plan_host
+from corral.ollama import api, headers, releases
+from corral.planner.models import FileModel
+from corral.planning import Planned, Told, plan_host
 from corral.probe import state as probe
 from corral.probe.state import HostState
 from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
@@ -49,7 +52,7 @@ class HostRun:
         self._devices: tuple[tuple[Device, ...], tuple[Problem, ...]] | None = None
         self._lock: Running | None = None
         self._api: ollama.Client | None = None
-        self._overhead_mib: int | None = None
+        self._told: Told | None = None
         self._judging = False
         self.plans_confirmed = False
 
@@ -80,7 +83,17 @@ class HostRun:
     def planned(self) -> Planned:
         """The declared models, each with what it is made from; for those to be planned that depends on the GPUs as
         they were seen when this run first asked. Raises CorralError."""
-        return plan_host(self.settings, self.state, self._overhead_mib, self._judging)
+        return plan_host(self.settings, self.state, self._told, self._judging, self.others)
+
+    @cached_property
+    def others(self) -> Mapping[str, FileModel]:
+        """The models among those to be planned that the catalog lacks, by the names that were declared for them.
+        Raises CorralError."""
+        names = {name for spec in self.settings.models if spec.plan for name in spec.plan.outside}
+        try:
+            return headers.models(self, sorted(names)) if names else {}
+        except CorralError as error:
+            raise CorralError(f"models: plan: {error.problem}", error.remedy, error.detail) from error
 
     def judge(self) -> None:
         """This run only looks whether the host is as it was planned: unless it has planned already."""
@@ -92,9 +105,9 @@ class HostRun:
         self._devices = None
         self.__dict__.pop("planned", None)
 
-    def replan(self, overhead_mib: int) -> None:
-        """Plan anew with what the host's engine has told of the memory that a process takes besides a model."""
-        self._overhead_mib = overhead_mib
+    def replan(self, told: Told) -> None:
+        """Plan anew with what the host's engine has told of the memory that models take."""
+        self._told = told
         self.__dict__.pop("planned", None)
 
     @property
@@ -222,6 +235,7 @@ class HostRun:
                 break
         self._lock = running
         self._state = None  # whatever was seen before the lock may have changed since
+        self.plans_confirmed = False
         gevent.spawn(self._keep_lock, running)
 
     @staticmethod

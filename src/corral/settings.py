@@ -35,8 +35,10 @@ from corral.errors import CorralError
 from corral.firewall.scope import Scope
 from corral.modelfile import Setting, parameter
 from corral.names import ModelName, classify_from
+from corral.planner import catalog
 from corral.planner.choice import RESERVE_MIB, Wishes, wishes_for
 from corral.planner.memory import BATCH
+from corral.planner.models import FileModel
 from corral.planner.quantization import quantization
 from corral.secret import BadValue, Secret, Sources, read_secret
 
@@ -97,7 +99,15 @@ class PlanSpec(BaseModel):
         kind="name",
         shown="the largest that fits",
         example="r1-14b",
-        description="One model of the catalog, by its name there or in Ollama's library.",
+        description="One model: of the catalog, by its name there or in Ollama's library; or any other, by its name "
+        "for ollama pull with its tag, or as a GGUF file on this machine.",
+    )
+    models: Annotated[tuple[StrictStr, ...], Field(strict=False)] = _setting(
+        (),
+        kind="list of names",
+        shown="[]",
+        example="[qwen3:32b, qwen3:14b, r1-7b]",
+        description="Several of them, from the one that is wanted most: the first that fits is taken.",
     )
     quantization: str = _setting(
         "",
@@ -153,18 +163,47 @@ class PlanSpec(BaseModel):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
+        if self.model and self.models:
+            raise BadValue("has both model and models", "Write all of them under models")
         with _said_of_a_value():
-            self.wishes()
+            if not self.outside:
+                self.wishes()
+                return self
+            for name in self.asked:
+                if name not in self.outside:
+                    catalog.find(name)
+        if self.quantization:
+            raise BadValue(
+                f"{self.outside[0]} has the one quantization that its tag stands for",
+                "Choose the tag that you want, and leave quantization out",
+                ("quantization",),
+            )
+        if self.min_context > self.max_context:
+            raise BadValue(
+                f"min_context {self.min_context} is more than max_context {self.max_context}",
+                "Raise max_context or lower min_context",
+            )
         return self
 
-    def wishes(self, parallel: int = 1, batch: int = BATCH) -> Wishes:
-        """For the planner. Raises CorralError for names that the catalog lacks and wishes that exclude each other."""
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The models that are asked for by name, the one first that is wanted most."""
+        return (self.model,) if self.model else self.models
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Those of them that the catalog lacks. Raises CorralError for what is no name."""
+        return tuple(name for name in self.asked if catalog.lacks(name))
+
+    def wishes(self, parallel: int = 1, batch: int = BATCH, others: Mapping[str, FileModel] | None = None) -> Wishes:
+        """For the planner. others: the models that the catalog lacks, by name. Raises CorralError for names that
+        nobody knows and wishes that exclude each other."""
         found = quantization(self.quantization).name if self.quantization else ""
         asked = Wishes(
             (), found, self.min_context, self.max_context, tuple(self.kv_types), self.reserve_mib, parallel, batch,
-            self.offload, self.cpu,
+            self.offload, self.cpu, tuple((others or {})[name] for name in self.outside),
         )  # fmt: skip
-        return wishes_for(self.family, self.model, asked)
+        return wishes_for(self.family, self.asked, asked)
 
 
 class ModelSpec(BaseModel):

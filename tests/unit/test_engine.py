@@ -12,15 +12,17 @@ import pytest
 
 from corral import gguf_header
 from corral.engine import ask as engine
-from corral.engine.ask import DeviceAnswer, arguments, compared, overhead_mib, parse, with_own
+from corral.engine.ask import DeviceAnswer, arguments, compared, parse, with_answer, with_own
 from corral.engine.skeleton import skeleton
 from corral.errors import CorralError
 from corral.gpus.inventory import Device
 from corral.planner import catalog
 from corral.planner.cards import imagine
-from corral.planner.choice import Machine, Plan, choose, wishes_for
+from corral.planner.choice import Machine, Plan, Wishes, choose, wishes_for
 from corral.planner.memory import MIB, Generation, Load
-from corral.planning import Planned
+from corral.planning import Planned, Told
+
+NOTHING = Told(0)
 
 ONE = """\
 0.00.357.1 I sched_reserve:    Vulkan0 compute buffer size =   133.01 MiB
@@ -93,28 +95,36 @@ def said(found: Plan, more_mib: int = 0, less_free_mib: int = 0) -> DeviceAnswer
 
 def test_the_overhead_is_what_the_engine_takes_more_or_sees_less() -> None:
     found = plan()
-    assert overhead_mib(found, [said(found)]) <= 3
-    assert 300 <= overhead_mib(found, [said(found, less_free_mib=300)]) <= 303
-    assert 350 <= overhead_mib(found, [said(found, more_mib=50, less_free_mib=300)]) <= 353
-    assert overhead_mib(found, [said(found, more_mib=-500)]) == 0
+
+    def told(before: Told = NOTHING, **differently: int) -> tuple[int, int]:
+        after = with_answer(before, found, [said(found, **differently)])
+        return after.overhead_mib, after.corrections_mib[found.reference]
+
+    assert told() in [(0, more) for more in range(4)]
+    assert told(less_free_mib=300) in [(300, more) for more in range(4)]
+    assert told(more_mib=50, less_free_mib=300) in [(300, 50 + more) for more in range(4)]
+    assert told(more_mib=-50) in [(0, -50 + more) for more in range(4)]
+    assert told(Told(100, {found.reference: 70})) == (100, 70)
     assert "planned were 20892, +0.0 %" in compared(found, [said(found)])
 
 
 class Run:
     """Stands in for a run on a host whose engine sees so much less free memory than its driver tells."""
 
-    def __init__(self, less_free_mib: int) -> None:
+    def __init__(self, less_free_mib: int, wishes: Wishes | None = None) -> None:
         self.less_free_mib = less_free_mib
+        self.wishes = wishes or wishes_for()
         self.plans_confirmed = False
         self.state = SimpleNamespace(current="/opt/ollama/0.34.4")
         self.said: list[str] = []
         self.asked: list[Plan] = []
         self.replan(None)
 
-    def replan(self, overhead: int | None) -> None:
-        known = None if overhead is None else overhead * MIB
-        card = replace(imagine("RTX 4090"), known_overhead=known)
-        self.planned = Planned((), plans={"r1": choose(Machine((card,)), wishes_for())}, overhead_mib=overhead)
+    def replan(self, told: Told | None) -> None:
+        card = replace(imagine("RTX 4090"), known_overhead=told.overhead_mib * MIB if told else None)
+        corrections = {name: size * MIB for name, size in told.corrections_mib.items()} if told else {}
+        found = choose(Machine((card,), corrections=corrections, engine=True), self.wishes)
+        self.planned = Planned((), plans={"r1": found}, told=told)
 
     def look_again(self) -> None:
         pass
@@ -135,14 +145,14 @@ def test_the_search_goes_on_with_the_engines_numbers_until_they_fit(
 ) -> None:
     run: Any = Run(less)
     monkeypatch.setattr(engine, "ask", run.answer)
-    engine.confirm(run)
+    engine.confirm(run, run.say)
     found = run.planned.plans["r1"]
     assert (found.load.kv_type, found.load.context >= context) == (kv_type, True)
     (use,), (card,) = found.memory.devices, found.cards
     assert (use.total - use.overhead) // MIB + 1024 <= card.free // MIB - less
     assert len(run.asked) <= engine.MOST_ROUNDS
     asked = len(run.asked)
-    engine.confirm(run)
+    engine.confirm(run, run.say)
     assert len(run.asked) == asked, "asked twice in one run"
 
 
@@ -150,7 +160,7 @@ def test_what_is_kept_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> Non
     run: Any = Run(0)
     run.planned = replace(run.planned, kept=frozenset({"r1"}))
     monkeypatch.setattr(engine, "ask", run.answer)
-    engine.confirm(run)
+    engine.confirm(run, run.say)
     assert run.asked == []
 
 
@@ -162,7 +172,7 @@ def test_without_an_engine_the_formulas_decide_and_that_is_said(monkeypatch: pyt
         raise CorralError("the engine finds no GPU")
 
     monkeypatch.setattr(engine, "ask", no_engine)
-    engine.confirm(run)
+    engine.confirm(run, run.say)
     assert run.planned is before
     assert run.said == ["planned r1 by formula: the engine finds no GPU"]
     old = replace(plan(), load=Load(4096, generation=Generation.LEGACY))
@@ -173,7 +183,7 @@ def test_without_an_engine_the_formulas_decide_and_that_is_said(monkeypatch: pyt
 
 def test_an_answer_about_other_cards_than_the_planned_ones_is_none() -> None:
     """A small model goes to one of two cards, and the engine would spread it over both."""
-    devices = (Device("NVIDIA", "RTX 3090", source="engine, cuda_v13"),) * 2
+    devices = (Device("NVIDIA", "RTX 3090", source="engine, cuda_v13", handle="CUDA0"),) * 2
     run: Any = SimpleNamespace(
         state=SimpleNamespace(current="/opt/ollama/0.34.4"),
         environment=SimpleNamespace(variables={}),
@@ -186,7 +196,9 @@ def test_an_answer_about_other_cards_than_the_planned_ones_is_none() -> None:
 
 def test_the_script_is_bash() -> None:
     run: Any = SimpleNamespace(environment=SimpleNamespace(variables={"GGML_X": "1"}))
-    script = engine.script(run, "vulkan", plan())
+    devices = [Device("NVIDIA", "RTX 4090", source="engine, vulkan", handle=f"Vulkan{number}") for number in (0, 1)]
+    script = engine.script(run, devices, plan())
     subprocess.run(["bash", "-n"], input=script.text(), text=True, check=True)
     assert script.variables["RUNNER"] == "vulkan"
+    assert list(script.variables["ARGUMENTS"])[-2:] == ["--device", "Vulkan0,Vulkan1"]  # type: ignore[arg-type]
     assert "GGML_X=1" in str(script.variables["ENVIRONMENT"])

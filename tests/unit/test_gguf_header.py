@@ -5,6 +5,7 @@ The registry is a stand-in, a server on this machine; the script that asks it is
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -28,7 +29,7 @@ from hypothesis import strategies as st
 
 from corral import gguf_header
 from corral.errors import CorralError
-from corral.gguf_header import ArrayInfo, Experts, Header, Latent, Limits, MoreNeeded, Shape, parse, shapes
+from corral.gguf_header import ArrayInfo, Experts, Latent, Limits, MoreNeeded, Shape, parse, shapes
 from corral.names import ModelName
 from corral.ollama import headers
 from corral.remote import LocalLink, Remote, Sudo
@@ -667,12 +668,14 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], Registr
 
 
 @pytest.fixture
-def run() -> HostRun:
+def run(tmp_path: Path) -> HostRun:
     """This machine as a host: the connection and the scripts are the real ones, the rest stands in."""
     parts = {
         "remote": Remote(LocalLink(), Sudo()),
         "proxy": {"PROXY": "", "NO_PROXY_FOR": ""},
-        "settings": SimpleNamespace(models_dir="/nonexistent"),
+        "settings": SimpleNamespace(models_dir=str(tmp_path)),
+        "state": SimpleNamespace(manifests=()),
+        "inventory_path": tmp_path / "inventory.yml",
     }
     return cast(HostRun, SimpleNamespace(**parts))
 
@@ -682,8 +685,9 @@ def test_a_registry_is_asked_for_the_header_alone(
 ) -> None:
     registry = serve(real + bytes(20 * MIB))
     found = headers.fetch(run, [registry.name])[registry.name]
-    assert isinstance(found, Header)
-    assert (found.metadata, found.tensors) == (parse(real, None).metadata, parse(real, None).tensors)
+    assert isinstance(found, headers.Weights)
+    assert gzip.decompress(found.packed) == real[: found.header.header_bytes]
+    assert (found.header.metadata, found.header.tensors) == (parse(real, None).metadata, parse(real, None).tensors)
     assert registry.ranges[0] == f"bytes=0-{4 * MIB - 1}"
     # Each piece continues the one before.
     assert [text.rpartition("-")[0] for text in registry.ranges] == ["bytes=0", f"bytes={4 * MIB}", f"bytes={8 * MIB}"]
@@ -698,11 +702,53 @@ def test_several_models_are_asked_for_together_and_each_has_its_own_answer(
     closed = ModelName.parse("http://127.0.0.1:1/team/model:tag")
     found = headers.fetch(run, [missing, short.name, long.name, closed, broken.name])
     assert list(found) == [missing, short.name, long.name, closed, broken.name]
-    assert [type(one) for one in found.values()] == [CorralError, Header, Header, CorralError, CorralError]
+    assert [type(one) for one in found.values()] == [
+        CorralError,
+        headers.Weights,
+        headers.Weights,
+        CorralError,
+        CorralError,
+    ]
     assert "no such model" in str(found[missing])
     assert "can't be reached" in str(found[closed])
     assert f"file of {broken.name.short}" in str(found[broken.name])
     assert long.ranges == [f"bytes=0-{4 * MIB - 1}", f"bytes={4 * MIB}-{8 * MIB - 1}", long.ranges[2]]
+
+
+def test_a_model_that_the_host_has_is_read_from_its_own_files(
+    serve: Callable[[bytes], Registry], run: HostRun, small: bytes, real: bytes, tmp_path: Path
+) -> None:
+    """The registry's tag has moved on to another model."""
+    registry = serve(small)
+    name = registry.name
+    manifest = tmp_path / f"manifests/{name.host}/{name.namespace}/{name.model}/{name.tag}"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps(Registry.manifest_of(real)))
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / f"blobs/sha256-{hashlib.sha256(real).hexdigest()}").write_bytes(real)
+    run.state.manifests = (str(name),)  # type: ignore[misc]
+    found = headers.fetch(run, [name])[name]
+    assert isinstance(found, headers.Weights)
+    assert found.header.tensors == parse(real, None).tensors
+    assert registry.ranges == []
+    manifest.unlink()
+    assert isinstance(headers.fetch(run, [name])[name], CorralError)
+
+
+def test_models_outside_the_catalog_are_known_by_their_files(
+    serve: Callable[[bytes], Registry], run: HostRun, small: bytes, tmp_path: Path
+) -> None:
+    registry = serve(small)
+    (tmp_path / "mine.gguf").write_bytes(small)
+    name = f"http://{registry.name}"
+    found = headers.models(run, [name, "./mine.gguf"])
+    assert list(found) == [name, "./mine.gguf"]
+    for model in found.values():
+        assert model.architecture.layers == shapes(parse(small, None)).layers
+        assert model.size == len(small)
+    assert found["./mine.gguf"].installed == f"{tmp_path}/blobs/sha256-{hashlib.sha256(small).hexdigest()}"
+    with pytest.raises(CorralError, match=r"^\./none\.gguf: .*can't be read"):
+        headers.models(run, ["./none.gguf"])
 
 
 def test_a_header_that_is_known_is_not_asked_for_again(
@@ -710,6 +756,7 @@ def test_a_header_that_is_known_is_not_asked_for_again(
 ) -> None:
     registry = serve(small)
     first, again = (headers.fetch(run, [registry.name])[registry.name] for _ in range(2))
+    assert isinstance(first, headers.Weights)
     assert again is first
     assert len(registry.ranges) == 1
 
@@ -720,7 +767,7 @@ def test_a_registry_without_ranges_will_do_if_the_header_is_in_the_first_piece(
     for weights in (small, small + bytes(30 * MIB)):
         registry = serve(weights)
         registry.knows_ranges = False
-        assert isinstance(headers.fetch(run, [registry.name])[registry.name], Header)
+        assert isinstance(headers.fetch(run, [registry.name])[registry.name], headers.Weights)
         assert registry.hung_up == (len(weights) > 30 * MIB)
     registry = serve(real + bytes(30 * MIB))
     registry.knows_ranges = False

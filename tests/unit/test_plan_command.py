@@ -21,7 +21,7 @@ def run(*arguments: str) -> Result:
 def test_the_table_shows_terms_bar_and_reasons() -> None:
     done = run("--gpu", "RTX 4090", "--vram", "24GiB")
     assert done.exit_code == 0, done.output
-    for word in ("DeepSeek-R1-Distill-Qwen-32B", "Q4_K_M", "16384", "18508", "2176", "208", "457", "1024", "24064"):
+    for word in ("DeepSeek-R1-Distill-Qwen-32B", "Q4_K_M", "16384", "18508", "2176", "208", "642", "1024", "24064"):
         assert word in done.output
     bar = next(line for line in done.output.splitlines() if line.startswith("["))
     assert len(bar) == 62

@@ -28,8 +28,10 @@ def measured(tmp_path: Path, **fields: str) -> Summary:
 
 
 def test_the_published_measurements_are_met() -> None:
-    """Totals within 2.5 %, and never too low where everything is known; what was measured by term, to the MiB."""
+    """Totals within 2.5 %, 0.3 % on average, and never too low where everything is known; what was measured by term,
+    to the MiB."""
     summary = compare(MEASURED)
+    assert summary.mean_abs_pct <= 0.3
     assert summary.worst_pct <= 2.5
     assert summary.worst_under_mib <= 5
     for row in summary.rows:
@@ -57,7 +59,9 @@ def test_the_table_is_for_people() -> None:
 def test_a_total_from_the_driver_counts_its_context(tmp_path: Path) -> None:
     engine = measured(tmp_path).rows[0].predicted["total"]
     driver = measured(tmp_path, note="gen=new;ub=512;total=nvidia-smi").rows[0].predicted["total"]
-    assert driver - engine == 457
+    assert driver - engine == pytest.approx(414.1, abs=0.1)
+    unknown = measured(tmp_path, gpu="RTX 9999", note="gen=new;ub=512;total=nvidia-smi").rows[0].predicted["total"]
+    assert unknown - engine == 457
 
 
 def test_a_term_that_is_missing_is_not_compared(tmp_path: Path) -> None:

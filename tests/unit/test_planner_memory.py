@@ -27,6 +27,28 @@ OTHERS = {
     "mistral-7b": Architecture("llama", 32, 32, 8, 128, 128, 4096, 14336, 32768, 32768),
     "qwen2.5-0.5b": Architecture("qwen2", 24, 14, 2, 64, 64, 896, 4864, 151936, 32768, tied=True),
 }
+#: Models with windows, experts or norms of their own.
+MIXED = {
+    **{
+        f"gemma3-{size}": Architecture(
+            "gemma3", layers, heads, kv_heads, length, length, embedding, feed_forward, 262144, 131072, tied=True,
+            window=1024, sliding=tuple(block % 6 < 5 for block in range(layers)), post_norms=True,
+        )
+        for size, layers, heads, kv_heads, length, embedding, feed_forward in (
+            ("4b", 34, 8, 4, 256, 2560, 10240), ("12b", 48, 16, 8, 256, 3840, 15360),
+            ("27b", 62, 32, 16, 128, 5376, 21504),
+        )
+    },
+    "qwen3-30b-a3b": Architecture(
+        "qwen3moe", 48, 32, 4, 128, 128, 2048, 0, 151936, 40960, experts_used=8, expert_feed_forward=768
+    ),
+    "gpt-oss-20b": Architecture(
+        "gpt-oss", 24, 64, 8, 64, 64, 2880, 0, 201088, 131072, window=128,
+        sliding=tuple(block % 2 < 1 for block in range(24)), experts_used=4, expert_feed_forward=2880,
+    ),
+    "phi3-mini": Architecture("phi3", 32, 32, 32, 96, 96, 3072, 8192, 32064, 131072, fused_qkv=True),
+    "phi4-14b": Architecture("phi3", 40, 40, 10, 128, 128, 5120, 17920, 100352, 16384, fused_qkv=True),
+}  # fmt: skip
 #: Free memory of the cards that were declared, as far as it decides how layers are divided.
 CARDS = {"huge2": (1, 1), "hugeuneq": (299_487, 99_487), "c24x2": (1, 1)}
 
@@ -83,6 +105,23 @@ def test_the_compute_buffer_is_the_engines_within_five_percent() -> None:
         # Cells of 8 bits leave a small model some megabytes of holes that are not modelled.
         close = pytest.approx(row.compute, rel=0.05, abs=5)
         assert row.memory.devices[row.device].graph / MIB == close, (row.question, row.device)
+
+
+def test_mixtures_and_sliding_windows_are_the_engines_too() -> None:
+    """KV cache to the MiB; the compute buffer within 5 %, without flash attention and with windows within 10 %."""
+    with (DATA / "engine-vulkan-mixed.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 120
+    for row in rows:
+        arch, parallel, flash = MIXED[row["model"]], int(row["parallel"]), row["flash"] != "off"
+        load = Load(
+            int(row["ctx"]) // parallel, row["kv_type"], flash, parallel, int(row["ub"]), backend=Backend.VULKAN
+        )
+        placement = place(arch.layers, load, CARDS.get(row["devices"], (1,)))
+        found = memory(arch, Weights((1,) * arch.layers, 1, 1), load, placement).devices[int(row["device"][-1])]
+        assert found.kv / MIB == pytest.approx(float(row["kv_mib"]), abs=1), row
+        within = 0.05 if flash or not arch.window else 0.1
+        assert found.graph / MIB == pytest.approx(float(row["compute_mib"]), rel=within), row
 
 
 def test_scores_that_are_too_large_for_a_tensor_are_not_underestimated() -> None:

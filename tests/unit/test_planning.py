@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,15 @@ from typing import Any
 import pytest
 
 from corral import layout
+from corral.engine.skeleton import skeleton
 from corral.environment import environment_for
 from corral.errors import CorralError
+from corral.gguf_header import parse as parse_header
 from corral.gpus.inventory import Device, Inventory
-from corral.ollama.records import Record
-from corral.planning import Planned, plan_host
+from corral.ollama.records import EngineNote, Record
+from corral.planner import catalog
+from corral.planner.models import FileModel
+from corral.planning import Planned, Told, plan_host
 from corral.probe.state import HostState, parse
 from corral.secret import Sources
 from corral.settings import Settings
@@ -49,7 +55,7 @@ def test_a_plan_decides_source_parameters_and_environment() -> None:
     found = plan_host(settings({"name": "r1", "plan": {}, "parameters": {"temperature": 0.6}}), host())
     (model,) = found.models
     assert model.from_ == "hf.co/bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_S"
-    assert model.parameters == {"num_ctx": 5888, "num_batch": 512, "temperature": 0.6}
+    assert model.parameters == {"num_ctx": 6400, "num_batch": 512, "temperature": 0.6}
     assert found.environment == {
         "OLLAMA_FLASH_ATTENTION": "1",
         "OLLAMA_KV_CACHE_TYPE": "q8_0",
@@ -115,21 +121,22 @@ def test_more_memory_that_is_not_clearly_more_changes_nothing() -> None:
 
 
 def test_what_the_engine_told_is_planned_with_while_the_version_is_the_same() -> None:
-    told = plan_host(settings(), host(), overhead_mib=100)
-    assert told.plans["r1"].memory.devices[0].overhead >> 20 == 100
+    (name,) = (plan.reference for plan in plan_host(settings(), host(), Told(100)).plans.values())
+    told = plan_host(settings(), host(), Told(100, {name: 20}))
+    assert told.plans["r1"].memory.devices[0].overhead >> 20 == 120
     state = after(host(), told)
-    ((name, text),) = state.modelfiles.items()
-    noted = replace(state, modelfiles={name: Record(text.rstrip(), "", engine=("0.34.4", 100)).file})
+    ((file, text),) = state.modelfiles.items()
+    noted = replace(state, modelfiles={file: Record(text.rstrip(), "", engine=EngineNote("0.34.4", 100, 20)).file})
     again = plan_host(settings(), noted)
     assert again.models == told.models
-    assert again.overhead_mib == 100
+    assert again.told == Told(100, {name: 20})
     assert again.kept == {"r1"}
-    assert plan_host(settings(ollama_version="0.34.5"), noted).overhead_mib is None
+    assert plan_host(settings(ollama_version="0.34.5"), noted).told is None
 
 
 def test_memory_that_our_own_server_holds_is_planned_with() -> None:
     planned = plan_host(settings(), host())
-    busy = replace(RTX3080, free_mib=1039, own_mib=8913)
+    busy = replace(RTX3080, free_mib=1039, own_mib=8922)
     assert plan_host(settings(), after(host(busy), planned)).models == planned.models
 
 
@@ -176,3 +183,74 @@ def test_a_wish_that_excludes_what_is_there_is_followed() -> None:
 def test_what_cannot_be_planned_is_said_of_the_model(state: HostState, words: str) -> None:
     with pytest.raises(CorralError, match=words):
         plan_host(settings(), state)
+
+
+# --- models outside the catalog -----------------------------------------------------------------------
+
+
+def outside(name: str, installed: str = "") -> FileModel:
+    """A model of which corral knows no more than its file's header: that of the 7B."""
+    body = skeleton(catalog.catalog()["r1-7b"].architecture, "Q4_K_M")
+    header = parse_header(gzip.decompress(body.header), body.size)
+    return FileModel(name, header, body.header, body.size, installed or name)
+
+
+def test_a_model_that_the_catalog_lacks_is_planned_by_its_files_header() -> None:
+    asked = settings({"name": "mine", "plan": {"model": "me/mine:v1"}})
+    found = plan_host(asked, host(), others={"me/mine:v1": outside("me/mine:v1")})
+    listed = plan_host(settings({"name": "mine", "plan": {"model": "r1-7b", "quantization": "Q4_K_M"}}), host())
+    assert found.models[0].from_ == "me/mine:v1"
+    assert found.models[0].parameters == listed.models[0].parameters
+    assert found.plans["mine"].memory == listed.plans["mine"].memory
+
+
+@pytest.mark.parametrize("installed", ["me/mine:v1", "/var/lib/ollama/models/blobs/sha256-0123"])
+def test_it_is_kept_as_any_other_whatever_the_host_calls_it(installed: str) -> None:
+    name = "me/mine:v1" if installed == "me/mine:v1" else "./mine.gguf"
+    asked = settings({"name": "r1", "plan": {"model": name, "max_context": 32768}})
+    others = {name: outside(name, installed)}
+    planned = plan_host(asked, host(), Told(0, {name: 7}), others=others)
+    state = after(host(), replace(planned, models=(planned.models[0].model_copy(update={"from_": installed}),)), "f16")
+    assert planned.plans["r1"].load.kv_type == "f16"
+    ((file, text),) = state.modelfiles.items()
+    noted = replace(state, modelfiles={file: Record(text.rstrip(), "", engine=EngineNote("0.34.4", 0, 7)).file})
+    found = plan_host(asked, noted, others=others)
+    assert found.kept == {"r1"}
+    assert found.told == Told(0, {name: 7})
+
+
+def test_a_context_above_the_models_own_is_refused_once_its_header_is_known() -> None:
+    asked = settings({"name": "mine", "plan": {"model": "me/mine:v1", "min_context": 200_000, "max_context": 200_000}})
+    with pytest.raises(CorralError, match="models: mine: plan: min_context 200000 is more than the 131072"):
+        plan_host(asked, host(), others={"me/mine:v1": outside("me/mine:v1")})
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        ({"model": "r1-13b"}, "unknown model 'r1-13b'.*Perhaps r1-.*with its tag, as in qwen3:8b"),
+        ({"model": "a b:c"}, "'a b:c' is not a model name"),
+        ({"model": "r1-7b", "models": ["r1-8b"]}, "has both model and models"),
+        ({"models": ["qwen3:8b", "r1-13b"]}, "unknown model 'r1-13b'"),
+        ({"model": "qwen3:8b", "quantization": "Q4_K_M"}, "quantization: qwen3:8b has the one quantization"),
+        ({"model": "qwen3:8b", "min_context": 8192, "max_context": 4096}, "min_context 8192 is more than max_context"),
+    ],
+)
+def test_what_can_not_be_planned_is_refused_before_any_host_is_asked(declared: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CorralError) as refused:
+        settings({"name": "mine", "plan": declared})
+    assert re.search(sentence, str(refused.value), re.DOTALL)
+
+
+def test_a_partial_offload_is_kept_while_it_fits() -> None:
+    asked = settings({"name": "r1", "plan": {"model": "r1-32b", "offload": True, "max_context": 4096}})
+    planned = plan_host(asked, host())
+    layers = planned.plans["r1"].load.gpu_layers
+    assert layers
+    state = after(host(), planned, planned.plans["r1"].load.kv_type)
+    for free_mib in (9940, 9952, 10150):
+        found = plan_host(asked, with_free(state, free_mib))
+        assert found.models == planned.models
+    assert plan_host(asked, with_free(state, 8000)).plans["r1"].load.gpu_layers < layers  # type: ignore[operator]
+    more = plan_host(asked, with_free(state, 16000)).plans["r1"].load.gpu_layers
+    assert more is None or more > layers

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from corral import planview
-from corral.engine.skeleton import skeleton
+from corral.engine.skeleton import Skeleton, skeleton
 from corral.errors import CorralError
 from corral.gpus.engine import variables
 from corral.gpus.inventory import Device
 from corral.planner.choice import Plan
 from corral.planner.memory import MIB, Generation, Load
+from corral.planner.models import FileModel
+from corral.planning import Told
 from corral.run import HostRun
 from corral.scripts import Script
 
@@ -26,8 +28,9 @@ from corral.scripts import Script
 _DEVICE = re.compile(
     r"\|\s+- (\S+) \((.+?)\)\s*\|\s*(\d+) =\s*(\d+) \+ \(\s*(\d+) =\s*(\d+) \+\s*(\d+) \+\s*(\d+)\)", re.M
 )
-#: The first answer tells the overhead, the second confirms what was planned with it, the third is for surprises.
-MOST_ROUNDS = 3
+#: The first answer corrects a plan, the second confirms what was planned with it; each candidate that only the engine
+#: can refuse takes one of its own.
+MOST_ROUNDS = 8
 _FAILED = re.compile(r"^(?:.*? E )(.+)$", re.M)
 
 
@@ -59,14 +62,17 @@ def ask(run: HostRun, plan: Plan) -> tuple[DeviceAnswer, ...]:
     devices, problems = run.ask_engine()
     if not devices:
         raise CorralError("the engine finds no GPU", " ".join(map(str, problems)))
-    runner = devices[0].source.rpartition(", ")[2]
-    answers = parse(run.remote.run(script(run, runner, plan)).get("answer", ""))
+    together = [device for device in devices if device.source == devices[0].source]
+    if len(plan.cards) == 1:
+        # Ollama shows a server only the card that it has chosen, of equal ones that with most free memory.
+        named = [device for device in together if device.name == plan.cards[0].name] or together
+        together = [max(named, key=lambda device: device.plannable_mib or 0)]
+    answers = parse(run.remote.run(script(run, together, plan)).get("answer", ""))
     if len(answers) != len(plan.cards):
-        # Ollama shows a server only the cards that it has chosen; here it sees all of them.
         raise CorralError(
             f"the engine was asked for {len(answers)} GPUs, and {len(plan.cards)} of them are planned with"
         )
-    return with_own(answers, [device for device in devices if device.source == devices[0].source])
+    return with_own(answers, together)
 
 
 def with_own(answers: Sequence[DeviceAnswer], devices: Sequence[Device]) -> tuple[DeviceAnswer, ...]:
@@ -78,60 +84,79 @@ def with_own(answers: Sequence[DeviceAnswer], devices: Sequence[Device]) -> tupl
     )
 
 
-def confirm(run: HostRun) -> None:
+def confirm(run: HostRun, say: Callable[[str], None]) -> None:
     """Put the plans that are to be carried out to the host's engine, and plan with its numbers where they differ.
 
-    Says what came of it. Once per run; without an engine that can be asked the formulas decide.
+    say: is told what comes of it. Once per run; without an engine that can be asked the formulas decide.
     """
     if run.plans_confirmed or not run.state.current:
         return
     run.plans_confirmed = True
     if run.planned.plans.keys() - run.planned.kept:
         run.look_again()
-    worst = (run.planned.overhead_mib or 0) if run.planned.kept else 0
+    known = run.planned.told
+    told = known if known and run.planned.kept else Told(0)
+    confirmed: set[str] = set()
     for _ in range(MOST_ROUNDS):
         planned = run.planned
-        asked = {name: plan for name, plan in planned.plans.items() if name not in planned.kept and plan.cards}
+        asked = {
+            name: plan
+            for name, plan in planned.plans.items()
+            if name not in planned.kept and plan.cards and _question(plan) not in confirmed
+        }
         if not asked:
             return
+        before = told
         for name, plan in asked.items():
             try:
                 answers = ask(run, plan)
             except CorralError as error:
-                run.say(f"planned {name} by formula: {error.problem}")
+                say(f"planned {name} by formula: {error.problem}")
                 return
-            run.say(f"planned {name}: {compared(plan, answers)}")
-            worst = max(worst, overhead_mib(plan, answers))
-        if worst == planned.overhead_mib:
+            say(f"planned {name}: {compared(plan, answers)}")
+            confirmed.add(_question(plan))
+            told = with_answer(told, plan, answers)
+        if told == before and told == planned.told:
             return
-        run.replan(worst)
+        run.replan(told)
         for name, plan in run.planned.plans.items():
             for line in planview.lines(name, plan):
-                run.say(line)
+                say(line)
 
 
-def overhead_mib(plan: Plan, answers: Sequence[DeviceAnswer]) -> int:
-    """What has to be counted besides the plan's own terms so that the engine's are met: where it sees less free memory
-    than the driver told, or takes more. At least 0."""
-    most = 0
-    for card, use, answer in zip(plan.cards, plan.memory.devices, answers, strict=False):
-        # Each of its three terms is rounded down.
-        more = answer.total_mib + 3 - (use.total - use.overhead) // MIB
-        most = max(most, more + card.free // MIB - answer.free_mib)
-    return most
+def _question(plan: Plan) -> str:
+    return f"{plan.reference} {plan.load}"
 
 
-def script(run: HostRun, runner: str, plan: Plan) -> Script:
-    """runner: the directory of the backend in a release, such as cuda_v13 or vulkan."""
-    body = skeleton(plan.entry.architecture, plan.quantization)
+def with_answer(told: Told, plan: Plan, answers: Sequence[DeviceAnswer]) -> Told:
+    """What is known after an answer: how much less free memory the engine sees than the driver told, at least 0, and
+    how much more it says that the model takes than the formulas do; of several answers the most."""
+    less = max(card.free // MIB - answer.free_mib for card, answer in zip(plan.cards, answers, strict=False))
+    # Each of its three terms is rounded down.
+    more = max(
+        answer.total_mib + 3 - (use.total - use.overhead) // MIB
+        for use, answer in zip(plan.memory.devices, answers, strict=False)
+    )
+    corrections = dict(told.corrections_mib)
+    corrections[plan.reference] = max(more, corrections.get(plan.reference, more))
+    return Told(max(told.overhead_mib, less), corrections)
+
+
+def script(run: HostRun, devices: Sequence[Device], plan: Plan) -> Script:
+    """devices: those that the model is for, of one runner, the directory of a backend in a release (cuda_v13)."""
+    body = (
+        Skeleton(plan.entry.packed, plan.entry.size)
+        if isinstance(plan.entry, FileModel)
+        else skeleton(plan.entry.architecture, plan.quantization)
+    )
     return Script(
         "engine/ask.sh",
         {
             **variables(run.environment.variables),
-            "RUNNER": runner,
+            "RUNNER": devices[0].source.rpartition(", ")[2],
             "HEADER": base64.b64encode(body.header).decode(),
             "SIZE": body.size,
-            "ARGUMENTS": arguments(plan.load),
+            "ARGUMENTS": [*arguments(plan.load), "--device", ",".join(device.handle for device in devices)],
         },
     )
 

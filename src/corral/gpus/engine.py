@@ -94,6 +94,7 @@ def _devices(runner: str, text: str) -> list[Device]:
             gfx=targets.get(number, ""),
             unified=backend in ("MTL", "Metal") or number in unified,
             source=f"engine, {runner}",
+            handle=f"{backend}{number}",
         )
         for backend, number, name, total, free in _DEVICE.findall(text)
         if int(total)  # BLAS and Accelerate are listed too, without memory

@@ -24,6 +24,7 @@ class Device:
     unified: it shares the system's memory, of which the total is what it may take.
     own_mib: what our own server holds of it, and gives back when it is planned anew.
     source: nvidia-smi, NVML, sysfs, sysctl, or the engine's runner ("engine, cuda_v13").
+    handle: as the engine calls it ("CUDA0").
     """
 
     vendor: str
@@ -42,6 +43,7 @@ class Device:
     unified: bool = False
     own_mib: int = 0
     source: str = ""
+    handle: str = ""
 
     @property
     def plannable_mib(self) -> int | None:

@@ -1,70 +1,143 @@
-"""GGUF headers of models that nobody has downloaded yet, asked of their registries from the host.
+"""GGUF headers of models: of files on the controller, and of what registries have, before anybody downloads it.
 
-The host asks, because its network, proxy and certificates are those that a later pull will have to do with.
+The host asks the registries, because its network, proxy and certificates are those that a later pull will have to do
+with. Of a model that the host has already, its own file counts: tags move.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from corral import gguf_header
 from corral.errors import CorralError
 from corral.gguf_header import FIRST_BYTES, Header, MoreNeeded
-from corral.names import ModelName
-from corral.ollama import registry
-from corral.run import HostRun
+from corral.names import GgufFile, ModelName, classify_from
+from corral.ollama import files, registry
+from corral.planner.models import FileModel
 from corral.scripts import Script
+
+if TYPE_CHECKING:
+    from corral.run import HostRun
 
 MOST_BYTES = gguf_header.DEFAULT_LIMITS.header_bytes
 MODEL_LAYER = "application/vnd.ollama.image.model"
+#: What is loaded onto a GPU beside a model: a vision projector, a LoRA adapter.
+BESIDE_LAYERS = ("application/vnd.ollama.image.projector", "application/vnd.ollama.image.adapter")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SAID = re.compile(rb"curl: \(\d+\) [ -~]{1,300}")
 #: What header.sh lets through after a piece: room for an error and its last line; filled, a blob was sent whole.
 BEYOND = 512
 
-#: By the weights' digest, for the run: hosts of one inventory plan with the same models.
-_known: dict[str, Header] = {}
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The file of a model's weights by its header. packed: the header's bytes, gzipped; size: of the whole file in
+    bytes; beside: bytes of what is loaded with it."""
+
+    header: Header
+    packed: bytes
+    size: int
+    beside: int = 0
+
+
+#: By the weights' digest and what is beside them, for the run: hosts of one inventory plan with the same models.
+_known: dict[tuple[str, int], Weights] = {}
 
 
 @dataclass
 class _Blob:
-    """A model's weights in a registry. data: what has been fetched of them so far, from their beginning."""
+    """A model's weights. directory: of the host's own blobs, "" for a registry's; beside: as in Weights; data: what
+    has been fetched of them so far, from their beginning."""
 
     name: ModelName
     digest: str
     size: int
+    beside: int
+    directory: str
     data: bytes = b""
     wanted: int = FIRST_BYTES
 
     @property
     def url(self) -> str:
+        if self.directory:
+            return f"{self.directory}/{self.digest.replace(':', '-')}"
         return self.name.manifest_url.rpartition("/manifests/")[0] + f"/blobs/{self.digest}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.digest, self.beside
 
     @property
     def until(self) -> int:
         return min(self.wanted, self.size, MOST_BYTES)
 
 
-def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Header | CorralError]:
-    """The header of each model's weights, or why it can't be had, as the registries answer the host.
+def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel]:
+    """Models that the catalog lacks, by the names of them that were declared: those for `ollama pull`, and files.
+
+    Raises CorralError, naming the model, when its header can't be had or says too little.
+    """
+    sources = {name: classify_from(name) for name in names}
+    asked = fetch(run, [source for source in sources.values() if isinstance(source, ModelName)])
+    found = {}
+    for name, source in sources.items():
+        try:
+            if isinstance(source, GgufFile):
+                path = files.local(source, run.inventory_path)
+                found[name] = _of_file(name, path, files.blob(run.settings.models_dir, files.digest(path)))
+                continue
+            weights = asked[source]
+            if isinstance(weights, CorralError):
+                raise weights
+            found[name] = _model(name, weights, name)
+        except CorralError as error:
+            raise CorralError(f"{name}: {error.problem}", error.remedy, error.detail) from error
+    return found
+
+
+def read(name: str, path: Path) -> FileModel:
+    """The model in a file of this machine, wished for by this name. Raises CorralError."""
+    return _of_file(name, path, str(path))
+
+
+@lru_cache(maxsize=64)
+def _of_file(name: str, path: Path, installed: str) -> FileModel:
+    header = gguf_header.read_file(path)
+    with path.open("rb") as file:
+        packed = gzip.compress(file.read(header.header_bytes), 1, mtime=0)
+    return FileModel(name, header, packed, path.stat().st_size, installed)
+
+
+@lru_cache(maxsize=64)
+def _model(name: str, weights: Weights, installed: str) -> FileModel:
+    return FileModel(name, weights.header, weights.packed, weights.size, installed, weights.beside)
+
+
+def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights | CorralError]:
+    """Each model's weights, or why they can't be had, as the registries answer the host, or as it has them itself.
 
     Fetches a blob's first 4 MiB and, while the header goes on beyond, as much again, up to 64 MiB.
     Raises CorralError when the host itself can't ask.
     """
-    found: dict[ModelName, Header | CorralError] = {}
+    found: dict[ModelName, Weights | CorralError] = {}
     waiting: list[_Blob] = []
-    for name, manifest in registry.ask(run, names).manifests.items():
-        blob = manifest if isinstance(manifest, CorralError) else _weights(name, manifest)
+    here = _here(run, names)
+    for name, manifest in registry.ask(run, names, here).manifests.items():
+        directory = f"{run.settings.models_dir}/blobs" if name in here else ""
+        blob = manifest if isinstance(manifest, CorralError) else _blob(name, manifest, directory)
         if isinstance(blob, CorralError):
             found[name] = blob
-        elif blob.digest in _known:
-            found[name] = _known[blob.digest]
+        elif blob.key in _known:
+            found[name] = _known[blob.key]
         else:
             waiting.append(blob)
     while waiting:
@@ -72,23 +145,40 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Header | 
         for blob, piece in zip(list(waiting), pieces, strict=True):
             try:
                 blob.data += _data(piece, blob)
-                found[blob.name] = _known[blob.digest] = gguf_header.parse(blob.data, blob.size, _called(blob.name))
+                header = gguf_header.parse(blob.data, blob.size, _called(blob.name))
             except MoreNeeded as needed:
                 blob.wanted = max(2 * len(blob.data), needed.at_least_bytes)
                 continue
             except CorralError as error:
                 found[blob.name] = error
+            else:
+                packed = gzip.compress(blob.data[: header.header_bytes], 1, mtime=0)
+                found[blob.name] = _known[blob.key] = Weights(header, packed, blob.size, blob.beside)
             waiting.remove(blob)
     return {name: found[name] for name in names}
 
 
-def _weights(name: ModelName, manifest: Mapping[str, Any]) -> _Blob | CorralError:
-    layers = manifest.get("layers")
-    for layer in layers if isinstance(layers, list) else []:
-        if isinstance(layer, dict) and layer.get("mediaType") == MODEL_LAYER:
+def _here(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, str]:
+    """The manifests' paths of those models that the host has."""
+    directory = f"{run.settings.models_dir}/manifests"
+    own = {name: name for name in map(ModelName.parse, run.state.manifests)}
+    return {
+        name: f"{directory}/{own[name].host}/{own[name].namespace}/{own[name].model}/{own[name].tag}"
+        for name in names
+        if name in own
+    }
+
+
+def _blob(name: ModelName, manifest: Mapping[str, Any], directory: str) -> _Blob | CorralError:
+    listed = manifest.get("layers")
+    layers = [layer for layer in listed if isinstance(layer, dict)] if isinstance(listed, list) else []
+    sizes = [layer.get("size") for layer in layers if layer.get("mediaType") in BESIDE_LAYERS]
+    beside = sum(size for size in sizes if isinstance(size, int) and size > 0)
+    for layer in layers:
+        if layer.get("mediaType") == MODEL_LAYER:
             digest, size = layer.get("digest"), layer.get("size")
             if isinstance(digest, str) and DIGEST.fullmatch(digest) and isinstance(size, int) and size > 0:
-                return _Blob(name, digest, size)
+                return _Blob(name, digest, size, beside, directory)
     return CorralError(
         f"the manifest of {name.short} names no GGUF file ({MODEL_LAYER})",
         "Choose a tag of the model that is in the GGUF format",

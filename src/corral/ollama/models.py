@@ -8,15 +8,13 @@ model that is there is compared in meaning. What the records name is corral's ow
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gevent
 import jinja2
 import ollama
 from rich.filesize import decimal
@@ -27,8 +25,9 @@ from corral.errors import CorralError
 from corral.meaning import Meaning, differences, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
-from corral.ollama import api, registry
-from corral.ollama.records import Record
+from corral.ollama import api, files, registry
+from corral.ollama.records import EngineNote, Record
+from corral.planner.models import FileModel
 from corral.run import HostRun
 from corral.scripts import Script
 from corral.settings import ModelSpec
@@ -74,9 +73,9 @@ def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
     try:
         name = ModelName.parse(spec.name)
         source = classify_from(spec.from_)
-        digest = file_digest(_local(run, source)) if isinstance(source, GgufFile) else ""
+        digest = files.digest(_local(run, source)) if isinstance(source, GgufFile) else ""
         rendered = modelfile.render(
-            _declared(run, spec, f"{run.settings.models_dir}/blobs/sha256-{digest}" if digest else spec.from_),
+            _declared(run, spec, files.blob(run.settings.models_dir, digest) if digest else spec.from_),
             name=spec.name,
             host=run.name,
             loader=jinja2.FileSystemLoader(run.project / "templates/modelfiles"),
@@ -99,30 +98,7 @@ def _declared(run: HostRun, spec: ModelSpec, from_: str) -> Modelfile:
 
 
 def _local(run: HostRun, source: GgufFile) -> Path:
-    """Where a GGUF file lies on the controller: its path counts from the inventory's directory."""
-    return run.inventory_path.parent / Path(source.path).expanduser()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a GGUF file on the controller, in hex. Raises CorralError where there is none."""
-    try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise CorralError(
-            f"from: the file {path} can't be read ({error.strerror})", "Its path counts from the inventory's directory"
-        ) from error
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    def of_file() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    # In a thread: minutes for a large file, in which other hosts must go on hearing from this run (lib.sh).
-    digest: str = gevent.get_hub().threadpool.apply(of_file)
-    return digest
+    return files.local(source, run.inventory_path)
 
 
 def check(run: HostRun) -> None:
@@ -149,7 +125,8 @@ def check(run: HostRun) -> None:
 def _check_plan(run: HostRun, wanted: Wanted, whole: int) -> None:
     """Tags move, and a plan for another model is worth nothing: a file has the tensors' bytes and a header."""
     plan = run.planned.plans.get(wanted.spec.name)
-    if plan is None or plan.entry.name in run.settings.stand_ins:
+    # A model that the catalog lacks was planned by the very file that the registry has.
+    if plan is None or isinstance(plan.entry, FileModel) or plan.entry.name in run.settings.stand_ins:
         return
     tensors = plan.entry.weights(plan.quantization).file
     if not tensors <= whole <= tensors + MOST_HEADER_BYTES:
@@ -312,9 +289,9 @@ def _upload(run: HostRun, path: Path, digest: str) -> None:
 
 
 def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
-    engine = None
-    overhead_mib = run.planned.overhead_mib
-    if wanted.spec.name in run.planned.plans and overhead_mib is not None and overhead_mib <= MOST_OVERHEAD_MIB:
-        engine = run.settings.ollama_version, overhead_mib
+    engine, told, plan = None, run.planned.told, run.planned.plans.get(wanted.spec.name)
+    if plan and told and told.overhead_mib <= MOST_OVERHEAD_MIB:
+        correction_mib = told.corrections_mib.get(plan.reference, 0)
+        engine = EngineNote(run.settings.ollama_version, told.overhead_mib, correction_mib)
     record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None, engine)
     return Script("service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": record.file})

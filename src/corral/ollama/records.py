@@ -12,19 +12,28 @@ from corral.names import ModelName
 MANIFEST = "# corral: manifest "
 PULLED = "# corral: pulled "
 ENGINE = "# corral: planned with the engine of Ollama "
-_ENGINE = re.compile(re.escape(ENGINE) + r"(\S+), overhead (\d{1,6}) MiB")
+_ENGINE = re.compile(re.escape(ENGINE) + r"(\S+), overhead (\d{1,6}) MiB(?:, (-?\d{1,6}) MiB more than by formula)?")
+
+
+@dataclass(frozen=True)
+class EngineNote:
+    """What followed from an engine's answer when a model was planned: version is Ollama's; overhead_mib: what a
+    process takes on a GPU besides its model; correction_mib: what the model takes beyond the formulas."""
+
+    version: str
+    overhead_mib: int
+    correction_mib: int = 0
 
 
 @dataclass(frozen=True)
 class Record:
     """A Modelfile with its notes. text: without them; digest: of the manifest that came of it, "" for none;
-    pulled: the base, if corral has pulled it; engine: the version that was asked when the model was planned, and the
-    overhead in MiB that followed from its answer."""
+    pulled: the base, if corral has pulled it; engine: None where none was asked."""
 
     text: str
     digest: str
     pulled: ModelName | None = None
-    engine: tuple[str, int] | None = None
+    engine: EngineNote | None = None
 
     @classmethod
     def read(cls, file: str) -> Record:
@@ -36,7 +45,7 @@ class Record:
             elif line.startswith(PULLED):
                 pulled = ModelName.parse(line.removeprefix(PULLED))
             elif found := _ENGINE.fullmatch(line):
-                engine = found[1], int(found[2])
+                engine = EngineNote(found[1], int(found[2]), int(found[3] or 0))
             else:
                 text.append(line)
         return cls("\n".join(text).rstrip(), digest, pulled, engine)
@@ -48,7 +57,8 @@ class Record:
         if self.pulled:
             notes.append(f"{PULLED}{self.pulled.short}")
         if self.engine:
-            notes.append(f"{ENGINE}{self.engine[0]}, overhead {self.engine[1]} MiB")
+            more = f", {self.engine.correction_mib} MiB more than by formula" if self.engine.correction_mib else ""
+            notes.append(f"{ENGINE}{self.engine.version}, overhead {self.engine.overhead_mib} MiB{more}")
         return "\n".join([self.text, *notes, ""])
 
     def made(self, file: str, listed: Mapping[ModelName, str]) -> ModelName | None:

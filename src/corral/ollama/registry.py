@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corral.errors import CorralError
 from corral.names import ModelName
-from corral.run import HostRun
 from corral.scripts import Script
+
+if TYPE_CHECKING:
+    from corral.run import HostRun
 
 Manifest = dict[str, Any]
 
@@ -23,15 +25,18 @@ class Answer:
     present: Mapping[str, int]
 
 
-def ask(run: HostRun, names: Sequence[ModelName]) -> Answer:
-    """The manifests of models, in one remote command; none for no names."""
+def ask(run: HostRun, names: Sequence[ModelName], here: Mapping[ModelName, str] | None = None) -> Answer:
+    """The manifests of models, in one remote command; none for no names.
+
+    here: the manifests' paths on the host for models whose own is wanted, not the registry's.
+    """
     if not names:
         return Answer({}, {})
     answer = run.remote.run(
         Script(
             "ollama/manifests.sh",
             {
-                "URLS": [name.manifest_url for name in names],
+                "URLS": [(here or {}).get(name) or name.manifest_url for name in names],
                 "BLOBS": f"{run.settings.models_dir}/blobs",
                 **run.proxy,
             },

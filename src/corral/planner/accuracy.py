@@ -130,13 +130,13 @@ def _predict(number: int, fields: Mapping[str, str], directory: Path, read_model
         on_gpus = sum(use.kv for use in needed.devices) / MIB
         predicted["total"] = predicted["weights"] + on_gpus + predicted["graph"]
         if _counts_context(fields["note"]):
-            predicted["total"] += devices * overhead(load.backend, _capability(fields["gpu"])) / MIB
+            predicted["total"] += devices * overhead(load.backend, *_card(fields["gpu"])) / MIB
     return Row(number, fields["model"], measured, predicted, context_known and batch_known and tensors is not None)
 
 
 def kv_of_all(arch: Architecture, load: Load) -> int:
     """Bytes of the KV cache of every block, wherever it is."""
-    return arch.layers * kv_bytes(arch, load.kv_type, load.cells)
+    return sum(kv_bytes(arch, load))
 
 
 def _model(
@@ -195,9 +195,10 @@ def _devices(gpu: str, note: str) -> int:
     return count
 
 
-def _capability(gpu: str) -> float | None:
+def _card(gpu: str) -> tuple[float | None, int | None]:
+    """Compute capability and multiprocessors."""
     known = cards.look_up(re.sub(r"^\s*\d+\s*[x\u00d7]\s", "", gpu))
-    return known.capability if known else None
+    return (known.capability, known.multiprocessors) if known else (None, None)
 
 
 def _counts_context(note: str) -> bool:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """A decoder of equal blocks, as Llama, Qwen and their kin are.
+    """A decoder: of equal blocks, as Llama, Qwen and their kin are, unless the later numbers say otherwise.
 
     family: general.architecture ("qwen2", "llama", "qwen3").
     layers: blocks; heads, kv_heads: per block; key_length, value_length: of one head; embedding, feed_forward:
-    widths; vocabulary: tokens; context: tokens it was trained for.
-    tied: the output matrix is the token embedding's.
+    widths, feed_forward the widest dense network's, 0 where there is none; vocabulary: tokens; context: tokens it was
+    trained for. tied: the output matrix is the token embedding's.
+    widths: elements of K and of V that a token leaves in each block's cache, where blocks differ.
+    window: tokens that the blocks look back for which sliding holds; 0: all blocks see all tokens.
+    experts_used, expert_feed_forward: of a mixture, how many networks a token passes, and the width of each.
+    fused_qkv: Q, K and V come of one matrix (Phi-3). post_norms: what attention and network give is normalized once
+    more (Gemma).
+    approximate: why the formulas are no more than an estimate for this model; "": they are exact.
     """
 
     family: str
@@ -27,6 +33,14 @@ class Architecture:
     vocabulary: int
     context: int
     tied: bool = False
+    widths: tuple[tuple[int, int], ...] = ()
+    window: int = 0
+    sliding: tuple[bool, ...] = ()
+    experts_used: int = 0
+    expert_feed_forward: int = 0
+    fused_qkv: bool = False
+    post_norms: bool = False
+    approximate: str = ""
 
     @property
     def key_width(self) -> int:

@@ -22,7 +22,8 @@ RESERVED_MIB, RESERVED_SHARE = 128, 1 / 64
 @dataclass(frozen=True)
 class Card:
     """A GPU to plan for. free: bytes that nobody holds; bandwidth: GB/s, None where it is not known; flash_off: the
-    server is to run without flash attention; known_overhead: bytes, where an engine has told."""
+    server is to run without flash attention; multiprocessors: NVIDIA's, where they are known; known_overhead: bytes,
+    where an engine has told."""
 
     name: str
     total: int
@@ -31,6 +32,7 @@ class Card:
     backend: Backend = Backend.CUDA
     compute_capability: float | None = None
     flash_off: bool = False
+    multiprocessors: int | None = None
     known_overhead: int | None = None
 
     @property
@@ -38,7 +40,7 @@ class Card:
         """What a process takes on it besides the model, in bytes."""
         if self.known_overhead is not None:
             return self.known_overhead
-        return overhead(self.backend, self.compute_capability)
+        return overhead(self.backend, self.compute_capability, self.multiprocessors)
 
     @property
     def flash(self) -> bool:
@@ -57,6 +59,7 @@ class Known:
     memory_gib: tuple[float, ...]
     bandwidth: float
     capability: float | None
+    multiprocessors: int | None
 
 
 @lru_cache(maxsize=1)
@@ -64,10 +67,13 @@ def known_cards() -> tuple[Known, ...]:
     text = package_files("corral.planner").joinpath("gpus.yml").read_text(encoding="utf-8")
     document: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(text)
     return tuple(
-        Known(name, vendor, tuple(map(float, card["memory"])), float(card["bandwidth"]), card.get("capability"))
+        Known(
+            name, vendor, tuple(map(float, card["memory"])), float(card["bandwidth"]), card.get("capability"),
+            card.get("multiprocessors"),
+        )
         for vendor, cards in document.items()
         for name, card in cards.items()
-    )
+    )  # fmt: skip
 
 
 def look_up(name: str) -> Known | None:
@@ -105,10 +111,11 @@ def imagine(name: str, vram_mib: int | None = None) -> Card:
         known.bandwidth if known else None,
         Backend.ROCM if (known and known.vendor == "AMD") or "radeon" in name.casefold() else Backend.CUDA,
         known.capability if known else None,
+        multiprocessors=known.multiprocessors if known else None,
     )
 
 
 def _key(name: str) -> str:
-    words = re.sub(r"\b(nvidia|amd|geforce|radeon|tesla|rtx|gtx|rx|graphics|quadro)\b", " ", name.casefold())
+    words = re.sub(r"\b(nvidia|amd|geforce|radeon|tesla|rtx|gtx|rx|graphics|quadro|gpu)\b", " ", name.casefold())
     words = re.sub(r"-(sxm\d?|pcie?)\b.*|\b(sxm\d?|pcie?)\b.*", " ", words)
     return re.sub(r"[^a-z0-9]", "", words)

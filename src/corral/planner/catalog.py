@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from importlib.resources import files as package_files
 from typing import Annotated, Any
@@ -107,7 +108,25 @@ def find(name: str) -> Entry:
         if name.casefold() in (known.casefold() for known in names):
             return entry
     near = difflib.get_close_matches(name, catalog(), n=3, cutoff=0.4) or list(catalog())
-    raise CorralError(f"unknown model {name!r}", f"Perhaps {', '.join(near)}")
+    raise CorralError(
+        f"unknown model {name!r}",
+        f"Perhaps {', '.join(near)}; one that the catalog lacks is written with its tag, as in qwen3:8b",
+    )
+
+
+def lacks(name: str) -> bool:
+    """Whether a name can only mean a model that is not listed here: it is a GGUF file, or has a tag or a namespace.
+
+    Raises CorralError for what is no name at all.
+    """
+    source = classify_from(name)
+    if isinstance(source, ModelName) and not re.search("[:/]", name):
+        return False
+    try:
+        find(name)
+    except CorralError:
+        return True
+    return False
 
 
 def family(name: str) -> tuple[Entry, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from corral.errors import CorralError
 from corral.planner import catalog
 from corral.planner.cards import Card
-from corral.planner.catalog import STANDARD, Entry
+from corral.planner.catalog import STANDARD
 from corral.planner.memory import BATCH, CELLS, MIB, Backend, Generation, Load, Memory, Placement, memory, place
+from corral.planner.models import Model
 from corral.planner.quantization import QUANTIZATIONS
 
 #: Better than four bits is taken where it costs no context, worse where nothing else of a model fits.
@@ -32,10 +33,12 @@ HOST_BANDWIDTH = (34.0, 89.0)
 class Wishes:
     """What is asked for; what is left out is chosen.
 
-    models: names in the catalog, largest first; quantization: one, or "" for the best that fits.
+    models: names of the catalog or of others, the one first that is wanted most; quantization: one, or "" for the
+    best that fits. others: models that the catalog lacks.
     min_context: tokens below which a model is of no use; max_context: more is not asked for.
     kv_types: from most to least exact, those that may be used.
-    reserve_mib: free on every GPU after loading. offload: layers may stay on the host when nothing fits wholly.
+    reserve_mib: free on every GPU after loading.
+    offload: layers may stay on the host when nothing fits wholly; gpu_layers: just so many are on the GPU.
     cpu: without a GPU the smallest model may run on the CPU.
     """
 
@@ -49,16 +52,29 @@ class Wishes:
     batch: int = BATCH
     offload: bool = False
     cpu: bool = False
+    others: tuple[Model, ...] = ()
+    gpu_layers: int | None = None
+
+    @property
+    def candidates(self) -> tuple[Model, ...]:
+        others = {model.name: model for model in self.others}
+        return tuple(others.get(name) or catalog.catalog()[name] for name in self.models)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a host offers: its GPUs, how its Ollama runs models, and the memory of its own that is free, in bytes
-    (0: not known)."""
+    """What a host offers.
+
+    cards: its GPUs; generation: how its Ollama runs models; memory: of its own that is free, in bytes (0: not known).
+    corrections: bytes on each GPU that the host's engine has told beyond the formulas, by what a model is made from.
+    engine: it can be asked; what formulas only estimate is then not refused before it was.
+    """
 
     cards: tuple[Card, ...]
     generation: Generation = Generation.NEW
     memory: int = 0
+    corrections: Mapping[str, int] = field(default_factory=dict)
+    engine: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ class Plan:
     tokens_per_s: an estimate, least and most; None where a card's bandwidth is not known.
     """
 
-    entry: Entry
+    entry: Model
     quantization: str
     load: Load
     memory: Memory
@@ -96,15 +112,18 @@ class Plan:
         return bool(self.cards) and self.load.gpu_layers is None
 
 
-def wishes_for(family: str = "deepseek-r1", model: str = "", wishes: Wishes | None = None) -> Wishes:
-    """Wishes about a family of the catalog, or one of its models, checked against it.
+def wishes_for(family: str = "deepseek-r1", models: Sequence[str] = (), wishes: Wishes | None = None) -> Wishes:
+    """Wishes about a family of the catalog, or about certain models, checked against what is known of them.
 
-    Raises CorralError for names that nobody knows, a context above the model's own, and wishes that exclude
-    each other.
+    models: names in the catalog, or of wishes.others. Raises CorralError for names that nobody knows, a context above
+    the models' own, and wishes that exclude each other.
     """
-    entries = (catalog.find(model),) if model else catalog.family(family)
-    result = replace(wishes or Wishes(()), models=tuple(entry.name for entry in entries))
-    longest = max(entry.shape.context for entry in entries)
+    wishes = wishes or Wishes(())
+    others = {model.name: model for model in wishes.others}
+    entries: tuple[Model, ...] = tuple(others.get(name) or catalog.find(name) for name in models)
+    entries = entries or catalog.family(family)
+    result = replace(wishes, models=tuple(entry.name for entry in entries))
+    longest = max(entry.architecture.context for entry in entries)
     if result.min_context > longest:
         raise CorralError(
             f"min_context {result.min_context} is more than the {longest} tokens that {entries[0].title} was made for",
@@ -141,9 +160,15 @@ def choose(machine: Machine, wishes: Wishes) -> Plan:
     raise _nothing_fits(machine, wishes)
 
 
-def rank(plan: Plan) -> tuple[float, int, int]:
-    """Model, quantization, context: a plan that compares greater is the better one."""
-    return plan.entry.parameters, -_ORDER[plan.quantization], plan.load.context
+def rank(plan: Plan, wishes: Wishes) -> tuple[int, int, int, int, int]:
+    """Wholly on the GPU, model, quantization, context, layers on the GPU: a plan that compares greater is better."""
+    return (
+        int(plan.wholly_on_gpu),
+        -wishes.models.index(plan.entry.name),
+        -_ORDER.get(plan.quantization, 0),
+        plan.load.context,
+        plan.load.gpu_layers or 0,
+    )
 
 
 def refusals(machine: Machine, wishes: Wishes, plan: Plan | None = None) -> tuple[Refusal, ...]:
@@ -218,7 +243,7 @@ class _Ladder:
 class _Row:
     """A model at a quantization. least: the context that makes it worth taking."""
 
-    entry: Entry
+    entry: Model
     quantization: str
     kind: _Kind
     least: int
@@ -227,10 +252,14 @@ class _Row:
 
     def __post_init__(self) -> None:
         self.weights = self.entry.weights(self.quantization)
-        self.layers = self.entry.shape.layers
+        self.layers = self.entry.architecture.layers
         # What Ollama compares with ONE_GPU_SHARE of a card's free memory.
         exact = memory(self.entry.architecture, self.weights, self.load("f16"))
         self.for_one_gpu = self.weights.file + exact.devices[0].kv
+
+    @property
+    def reference(self) -> str:
+        return self.entry.quantizations[self.quantization]
 
     def load(self, kv_type: str) -> Load:
         kind = self.kind
@@ -249,27 +278,30 @@ def _rows(kind: _Kind) -> tuple[_Row, ...]:
     """In the order in which they are preferred."""
     wishes = kind.wishes
     rows = []
-    for model in wishes.models:
-        entry = catalog.catalog()[model]
-        most = min(wishes.max_context, entry.shape.context)
+    for entry in wishes.candidates:
+        most = min(wishes.max_context, entry.architecture.context)
         names = list(entry.quantizations)
+        alone = len(names) == 1
         if entry.at_least and len(wishes.models) > 1 and not wishes.quantization:
             names = names[: names.index(entry.at_least) + 1]
         for name in names:
             if wishes.quantization in ("", name):
-                better = not wishes.quantization and name in BETTER
+                better = not wishes.quantization and name in BETTER and not alone
                 rows.append(_Row(entry, name, kind, most if better else min(wishes.min_context, most), most))
     return tuple(rows)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A candidate on the cards of one machine that it would be put on."""
+    """A candidate on the cards of one machine that it would be put on. limits: bytes that it may take of each by
+    formula; correction: bytes that it takes besides; told: the engine has told so."""
 
     row: _Row
     cards: tuple[Card, ...]
     placement: Placement
     limits: tuple[int, ...]
+    correction: int = 0
+    told: bool = False
 
     def longest(self) -> tuple[str, int] | None:
         """KV cache type and context; a less exact type only where it makes the context longer."""
@@ -290,8 +322,8 @@ class _Trial:
         where = f" on {self.cards[device].name}" if len(self.cards) > 1 else ""
         terms = f"weights {use.weights // MIB} + KV cache {use.kv // MIB} + graph {use.graph // MIB}"
         return (
-            f"{self.row.least} tokens with a {kv_type} cache need {_mib(use.total)} MiB{where} ({terms} + overhead "
-            f"{use.overhead // MIB}) and {wishes.reserve_mib} in reserve: "
+            f"{self.row.least} tokens with a {kv_type} cache need {_mib(use.total + self.correction)} MiB{where} "
+            f"({terms} + overhead {(use.overhead + self.correction) // MIB}) and {wishes.reserve_mib} in reserve: "
             f"{_mib(use.total - self.limits[device])} more than the {self.cards[device].free // MIB} that are free"
         )
 
@@ -307,12 +339,28 @@ def _trials(machine: Machine, wishes: Wishes) -> Iterator[_Trial]:
     shares = tuple(card.free for card in cards)
     placements: dict[int, Placement] = {}
     for row, row_alone in zip(_rows(spread), _rows(alone), strict=True):
+        correction, told = _correction(row, machine), row.reference in machine.corrections
         if len(cards) == 1 or _on_one(row_alone, one, machine.generation, limit):
-            yield _Trial(row_alone, (one,), _whole(row.layers), limit)
+            yield _Trial(row_alone, (one,), _whole(row.layers), _less(limit, correction), correction, told)
             continue
         if row.layers not in placements:
             placements[row.layers] = place(row.layers, row.load("f16"), shares)
-        yield _Trial(row, cards, placements[row.layers], limits)
+        yield _Trial(row, cards, placements[row.layers], _less(limits, correction), correction, told)
+
+
+def _correction(row: _Row, machine: Machine) -> int:
+    """Bytes on each card beyond the formulas. Where these are no more than an estimate and the engine has not been
+    asked yet, the compute buffer is left out, so that it will be asked."""
+    known = machine.corrections.get(row.reference)
+    if known is not None:
+        return known
+    if machine.engine and row.entry.architecture.approximate:
+        return -max(use.graph for use in row.ladder("f16", _whole(row.layers)).memory(row.least).devices)
+    return 0
+
+
+def _less(limits: tuple[int, ...], correction: int) -> tuple[int, ...]:
+    return tuple(limit - correction for limit in limits) if correction else limits
 
 
 def _on_one(row: _Row, card: Card, generation: Generation, limit: tuple[int, ...]) -> bool:
@@ -350,21 +398,35 @@ def _plan(trial: _Trial, found: tuple[str, int], wishes: Wishes) -> Plan:
     row, (kv_type, context) = trial.row, found
     ladder = row.ladder(kv_type, trial.placement)
     load = replace(ladder.load, context=context)
-    needed = ladder.memory(context)
+    needed = _corrected(ladder.memory(context), trial.correction)
     return Plan(
         row.entry, row.quantization, load, needed, trial.cards, _reasons(trial, load, wishes),
         speed(row, load, needed, trial.cards),
     )  # fmt: skip
 
 
+def _corrected(needed: Memory, correction: int) -> Memory:
+    """With what the engine has told beyond the formulas, or less, among what is counted besides the model."""
+    if not correction:
+        return needed
+    devices = tuple(replace(use, overhead=use.overhead + correction) if use.total else use for use in needed.devices)
+    return replace(needed, devices=devices)
+
+
 def _reasons(trial: _Trial, load: Load, wishes: Wishes) -> tuple[str, ...]:
     row = trial.row
     reasons = []
     if len(wishes.models) > 1:
-        reasons.append(f"{row.entry.title} is the largest model that fits wholly on the GPU")
-    if row.quantization in BETTER and not wishes.quantization:
+        first = "first of those asked for" if wishes.others else "largest model"
+        reasons.append(f"{row.entry.title} is the {first} that fits wholly on the GPU")
+    if row.entry.architecture.approximate:
+        reasons.append(
+            f"no formula covers {row.entry.architecture.family} exactly ({row.entry.architecture.approximate}): "
+            + ("the engine has told what it takes" if trial.told else "what it takes is an estimate")
+        )
+    if row.quantization in BETTER and not wishes.quantization and len(row.entry.quantizations) > 1:
         reasons.append(f"{row.quantization} is better than four bits and costs no context here")
-    if row.quantization in WORSE and not wishes.quantization:
+    if row.quantization in WORSE and not wishes.quantization and len(row.entry.quantizations) > 1:
         reasons.append(
             f"{row.quantization} is below four bits, which costs quality, though less than a smaller model does; "
             f"a min_context above {load.context} chooses that"
@@ -387,14 +449,20 @@ def _reasons(trial: _Trial, load: Load, wishes: Wishes) -> tuple[str, ...]:
 def _partly(machine: Machine, wishes: Wishes) -> Plan:
     """As many layers on the GPUs as there is room for, the rest on the host."""
     cards = _together(machine.cards)
-    row = _smallest(_rows(_kind(machine, wishes, cards)), wishes)
-    limits = tuple(card.free - wishes.reserve_mib * MIB for card in cards)
-    for layers in range(row.layers, -1, -1):
+    row = _smallest(_rows(_kind(machine, wishes, cards)))
+    correction = max(0, machine.corrections.get(row.reference, 0))
+    limits = _less(tuple(card.free - wishes.reserve_mib * MIB for card in cards), correction)
+    pinned = wishes.gpu_layers
+    for layers in range(row.layers, -1, -1) if pinned is None else (pinned,):
         load = replace(row.load(row.kind.kv_types[-1]), context=row.least, gpu_layers=layers)
         placement = place(row.layers, load, tuple(card.free for card in cards))
         needed = memory(row.entry.architecture, row.weights, load, placement, row.kind.overheads)
         if all(use.total <= limit for use, limit in zip(needed.devices, limits, strict=True)):
             break
+    else:
+        if pinned:
+            raise CorralError(f"{pinned} layers do not fit on the GPU", "Let corral choose how many")
+    needed = _corrected(needed, correction)
     _check_host_memory(machine, row, needed.host)
     rate = speed(row, load, needed, cards)
     cost = f", an estimated {rate[0]:.1f} to {rate[1]:.1f} tokens/s" if rate else ""
@@ -405,7 +473,7 @@ def _partly(machine: Machine, wishes: Wishes) -> Plan:
 def _on_cpu(machine: Machine, wishes: Wishes) -> Plan:
     if not wishes.cpu:
         raise CorralError("the host has no GPU", "Set cpu: true to run a small model on the CPU")
-    row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (0,), True)), wishes)
+    row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (0,), True)))
     load = replace(row.load("f16"), context=row.least, gpu_layers=0)
     needed = memory(row.entry.architecture, row.weights, load)
     _check_host_memory(machine, row, needed.host)
@@ -415,8 +483,8 @@ def _on_cpu(machine: Machine, wishes: Wishes) -> Plan:
     )  # fmt: skip
 
 
-def _smallest(rows: tuple[_Row, ...], wishes: Wishes) -> _Row:
-    """The smallest model, at four bits where nothing else is asked for."""
+def _smallest(rows: tuple[_Row, ...]) -> _Row:
+    """The last model, at four bits where nothing else is asked for."""
     last = rows[-1].entry.name
     own = [row for row in rows if row.entry.name == last]
     return next((row for row in own if row.quantization == STANDARD), own[-1])
@@ -454,11 +522,11 @@ def _relaxations(machine: Machine, wishes: Wishes) -> Iterator[tuple[str, Wishes
         yield "another quantization", replace(wishes, quantization="")
     if wishes.reserve_mib > RESERVE_MIB:
         yield f"reserve_mib: {RESERVE_MIB}", replace(wishes, reserve_mib=RESERVE_MIB)
-    entry = catalog.catalog()[wishes.models[-1]]
+    entry = catalog.catalog().get(wishes.models[-1])
     smaller = tuple(
         other.name
         for other in catalog.catalog().values()
-        if other.family == entry.family and not other.by_name_only and other.parameters < entry.parameters
+        if entry and other.family == entry.family and not other.by_name_only and other.parameters < entry.parameters
     )
     if smaller:
         ordered = tuple(sorted(smaller, key=lambda name: -catalog.catalog()[name].parameters))

@@ -119,23 +119,50 @@ class Memory:
         return sum(use.total for use in self.devices)
 
 
-def kv_bytes(arch: Architecture, kv_type: str, cells: int) -> int:
-    """The KV cache of one block. Raises CorralError for an unknown type."""
-    if kv_type not in KV_TYPES:
-        raise CorralError(f"unknown KV cache type {kv_type!r}", f"Use one of {', '.join(KV_TYPES)}")
-    size, elements = KV_TYPES[kv_type]
-    return (arch.key_width + arch.value_width) * cells * size // elements
+def kv_bytes(arch: Architecture, load: Load) -> tuple[int, ...]:
+    """The KV cache of each block. Raises CorralError for an unknown type."""
+    if load.kv_type not in KV_TYPES:
+        raise CorralError(f"unknown KV cache type {load.kv_type!r}", f"Use one of {', '.join(KV_TYPES)}")
+    size, elements = KV_TYPES[load.kv_type]
+    if not (arch.widths or arch.window):
+        return ((arch.key_width + arch.value_width) * load.cells * size // elements,) * arch.layers
+    widths = arch.widths or ((arch.key_width, arch.value_width),) * arch.layers
+    slides = arch.sliding or (False,) * arch.layers
+    in_window = window_cells(arch, load) * load.parallel
+    return tuple(
+        (keys + values) * (in_window if sliding else load.cells) * size // elements
+        for (keys, values), sliding in zip(widths, slides, strict=True)
+    )
 
 
-def overhead(backend: Backend, compute_capability: float | None) -> int:
-    """What a process takes on a device before it has allocated anything: CUDA's context and libraries.
+def window_cells(arch: Architecture, load: Load) -> int:
+    """Tokens of one request that a block with a sliding window keeps: the window, and a batch while it is computed
+    (llama-kv-cache-iswa.cpp)."""
+    return min(load.cells_per_request, -(-(arch.window + load.batch) // CELLS) * CELLS)
 
-    457 MiB was measured on Ampere and Ada; from compute capability 10 on it is taken to be 800. Vulkan and
-    Metal count nothing of the kind.
+
+def overhead(backend: Backend, compute_capability: float | None, multiprocessors: int | None = None) -> int:
+    """What a process takes on a device besides what the model is: CUDA's context, and what it loads while it works.
+
+    A context has a stack for every thread that can be resident: 34 MiB and 1.875 for each 1024 of them met 26 public
+    readings of cards with 14 to 188 multiprocessors within 25 MiB (T4 105, RTX 3060 113, RTX 3090 265, RTX 4090 395,
+    H100 527, RTX 5090 506 to 523). In use a third more was seen and more on single cards, so that 110 MiB are added
+    besides. Where the multiprocessors are not known: 457, Ollama's own guess up to 0.24, and 800 for large cards, from
+    compute capability 9 on. Vulkan and Metal count nothing of the kind.
     """
     if backend in (Backend.VULKAN, Backend.METAL):
         return 0
-    return (800 if compute_capability is not None and compute_capability >= 10 else 457) * MIB
+    if backend is Backend.CUDA and multiprocessors and compute_capability:
+        context = 34 + 1.875 * multiprocessors * resident_threads(compute_capability) / 1024
+        return round((110 + 1.35 * context) * MIB)
+    return (800 if compute_capability is not None and compute_capability >= 9 else 457) * MIB
+
+
+def resident_threads(compute_capability: float) -> int:
+    """How many threads a multiprocessor holds at once (CUDA C++ Programming Guide, technical specifications)."""
+    if compute_capability == 7.5:
+        return 1024
+    return 1536 if 8.6 <= compute_capability < 9 or compute_capability >= 12 else 2048
 
 
 def place(layers: int, load: Load, shares: Sequence[int] = (1,)) -> Placement:
@@ -149,6 +176,7 @@ def place(layers: int, load: Load, shares: Sequence[int] = (1,)) -> Placement:
     placed = [0] * len(shares)
     if not wanted:
         return Placement(tuple(placed), None)
+    shares = shares if sum(shares) else [1] * len(shares)
     whole = sum(shares)
     bounds = [sum(shares[: device + 1]) / whole for device in range(len(shares))]
     devices = [bisect_right(bounds, item / wanted, hi=len(bounds) - 1) for item in range(wanted)]
@@ -175,12 +203,12 @@ def memory(
     on_gpus = sum(placement.blocks)
     partial = on_gpus < arch.layers or placement.output is None
     graph = _legacy_graph if load.generation is Generation.LEGACY else _new_graph
-    kv_block = kv_bytes(arch, load.kv_type, load.cells)
+    kv = kv_bytes(arch, load)
     used = sum(1 for device, count in enumerate(placement.blocks) if count or placement.output == device)
     uses = []
     block = arch.layers - on_gpus
     for device, count in enumerate(placement.blocks):
-        held = sum(weights.blocks[block : block + count])
+        held, cached = sum(weights.blocks[block : block + count]), sum(kv[block : block + count])
         block += count
         if placement.output == device:
             held += weights.output
@@ -192,7 +220,7 @@ def memory(
         uses.append(
             Use(
                 held,
-                count * kv_block,
+                cached,
                 graph(arch, weights, load, used, len(uses), partial),
                 overheads[device] if overheads else overhead(load.backend, None),
             )
@@ -200,7 +228,7 @@ def memory(
     host = weights.token_embedding + sum(weights.blocks[: arch.layers - on_gpus])
     if placement.output is None and not weights.tied:
         host += weights.output
-    return Memory(tuple(uses), placement, host + (arch.layers - on_gpus) * kv_block)
+    return Memory(tuple(uses), placement, host + sum(kv[: arch.layers - on_gpus]))
 
 
 def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, device: int, partial: bool) -> int:
@@ -214,13 +242,23 @@ def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, d
     vulkan = load.backend is Backend.VULKAN
     hidden = 4 * rows * width  # what goes into a block, comes out of its attention, and so on
     network = 3 * 4 * rows * arch.feed_forward  # gate, up, and their product
+    if arch.experts_used:
+        # The same of each expert; then what each gives, before and after it is weighted, and the sum.
+        each = 4 * rows * arch.experts_used
+        network = max(network, 3 * each * arch.expert_feed_forward, 2 * each * width + hidden)
     queries = 4 * rows * arch.heads * arch.key_length
     keys = 4 * rows * arch.key_width
+    # Each kind of attention has its own mask.
+    masked = cells + (window_cells(arch, load) if arch.window else 0)
     if load.flash:
-        mask, inputs = 2 * rows * cells, 20 * rows
+        mask, inputs = 2 * rows * masked, 20 * rows
         if vulkan:
             # graph_optimize puts K and V before Q, and the attention's result into the hole, where it fits.
-            peak = 2 * hidden + network + (queries if queries > hidden else 0)
+            beside = queries if queries > hidden else 0
+            if arch.post_norms:
+                # Where it fits, a norm takes the hole instead; unless K and V have become small.
+                beside = queries - (load.kv_type != "f16") * hidden if beside else queries + 2 * keys
+            peak = 2 * hidden + network + beside
             if devices == 1 and mask + inputs + peak > VULKAN_CHUNK:
                 peak += hidden
         else:
@@ -231,12 +269,13 @@ def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, d
             peak = max(3 * hidden + network, attention)
     else:
         scores = 4 * rows * arch.heads * cells
-        mask, inputs = 4 * rows * cells, 12 * rows + 2 * keys
+        mask, inputs = 4 * rows * masked, 12 * rows + 2 * keys
         peak = (1 if vulkan else 3) * hidden + max(hidden + network, queries + scores)
-        if vulkan and mask + inputs + peak > VULKAN_CHUNK:
-            # Buffers come in chunks; small tensors in the first keep the next block's scores out of it. Scores of
-            # 4 GiB and more, which drivers refuse, may go to the host instead: not worth an exact number.
-            peak = 2 * hidden + queries + 2 * keys + 2 * scores
+        if vulkan and mask + inputs + peak > VULKAN_CHUNK and not arch.fused_qkv:
+            # Buffers come in chunks; small tensors in the first keep the next block's scores out of it, or, where
+            # blocks with a window come between, the network. Scores of 4 GiB and more, which drivers refuse, may go
+            # to the host instead: not worth an exact number.
+            peak = peak + network if arch.window else 2 * hidden + queries + 2 * keys + 2 * scores
     size = mask + inputs + peak
     if devices > 1 and not partial:
         # Batches overlap: four copies of the inputs (GGML_SCHED_MAX_COPIES), which are never reused, and after the
@@ -245,7 +284,7 @@ def _new_graph(arch: Architecture, weights: Weights, load: Load, devices: int, d
     if partial and device == 0:
         # Each block that is on the host is computed here in large batches, its tensors and its cache copied one after
         # the other. No tensor is half of a block; a third of the cache is for holes. What fits into others comes off.
-        size += max(weights.blocks) // 2 + kv_bytes(arch, load.kv_type, load.cells) * 4 // 3
+        size += max(weights.blocks) // 2 + max(kv_bytes(arch, load)) * 4 // 3
     return size
 
 
