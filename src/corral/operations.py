@@ -119,7 +119,7 @@ def preflight(run: HostRun) -> Sequence[Change]:
     for name, plan in run.planned.plans.items():
         for line in plan_lines(name, plan):
             run.say(line)
-        if run.planned.told is None and plan.cards and plan.load.generation is Generation.NEW:
+        if plan.cards and plan.load.generation is Generation.NEW and not run.state.current:
             run.say("  by formula: Ollama's engine is asked as soon as it is there, and may allow more or less")
     for warning in warnings:
         run.host.log_styled(warning, fg="yellow", log_func=logger.warning)

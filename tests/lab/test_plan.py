@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gguf
+import numpy as np
 import pytest
 import yaml
 
+from corral.engine.skeleton import ALIGNMENT, add_tokenizer
 from tests.lab.conftest import corral
 from tests.lab.observation import OLDER, get, models, no_changes, server_environment, snapshot, starts, unload
 
@@ -21,13 +26,13 @@ if TYPE_CHECKING:
 #: from, its context, and the type of the KV cache.
 BY_FORMULA = {
     "rtx4090": ("deepseek-r1:32b-qwen-distill-q4_K_M", 16384, "q8_0"),
-    "rtx3080": ("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_S", 5888, "q8_0"),
-    "rtx2070": ("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q6_K", 16384, "q8_0"),
+    "rtx3080": ("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-14B-GGUF:Q4_K_S", 6400, "q8_0"),
+    "rtx2070": ("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q6_K", 16384, "f16"),
 }
 #: And when the engine has been asked, which needs no CUDA context here.
 CHOSEN = {
     "rtx4090": ("deepseek-r1:32b-qwen-distill-q4_K_M", 16384, "f16"),
-    "rtx3080": ("deepseek-r1:14b-qwen-distill-q4_K_M", 6400, "q8_0"),
+    "rtx3080": ("deepseek-r1:14b-qwen-distill-q4_K_M", 6656, "q8_0"),
     "rtx2070": ("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q6_K", 16384, "f16"),
 }
 HOST = "rtx3080"
@@ -222,3 +227,72 @@ def test_an_older_ollama_is_planned_by_its_own_formulas(lab: Lab, planned: Inven
     assert "by formula: this version of Ollama has no engine that can be asked" in first.about(host)
     assert "r1 runs 100% GPU" in first.about(host)
     assert no_changes(deploy(planned).out, host) == 6
+
+
+# --- models that the catalog lacks ----------------------------------------------------------------------
+
+
+def write_mamba(path: Path) -> None:
+    """The header of a model without attention, which no formula covers; its data is a hole."""
+    width, inner, state, rank, vocabulary = 2560, 5120, 16, 160, 50304
+    writer = gguf.GGUFWriter(path, "mamba")
+    writer.add_context_length(1 << 20)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_block_count(48)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_ssm_conv_kernel(4)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_time_step_rank(rank)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    add_tokenizer(writer, vocabulary)
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "token_embd.weight": ((vocabulary, width), np.float16),
+        "output_norm.weight": ((width,), np.float32),
+    }
+    for block in range(48):
+        shapes |= {
+            f"blk.{block}.{name}": part
+            for name, part in {
+                "attn_norm.weight": ((width,), np.float32),
+                "ssm_in.weight": ((2 * inner, width), np.float16),
+                "ssm_conv1d.weight": ((inner, 4), np.float32),
+                "ssm_conv1d.bias": ((inner,), np.float32),
+                "ssm_x.weight": ((rank + 2 * state, inner), np.float16),
+                "ssm_dt.weight": ((inner, rank), np.float16),
+                "ssm_dt.bias": ((inner,), np.float32),
+                "ssm_a": ((inner, state), np.float32),
+                "ssm_d": ((inner,), np.float32),
+                "ssm_out.weight": ((width, inner), np.float16),
+            }.items()
+        }
+    held = 0
+    for name, (shape, kind) in shapes.items():
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        writer.add_tensor_info(name, shape, np.dtype(kind), size)
+        held += -(-size // ALIGNMENT) * ALIGNMENT
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    os.truncate(path, -(-path.stat().st_size // ALIGNMENT) * ALIGNMENT + held)
+
+
+def test_what_no_formula_covers_is_planned_with_the_engines_numbers(
+    lab: Lab, one: Inventory, deploy: Deploy, tmp_path: Path
+) -> None:
+    write_mamba(tmp_path / "mamba.gguf")
+    one.host(HOST)["models"] = [{"name": "odd", "plan": {"model": "./mamba.gguf", "max_context": 8192}}]
+    run = deploy(one.only(HOST), dry=True)
+    assert run.rc == 0, run.out
+    about = run.about(HOST)
+    assert "no formula covers mamba exactly (48 of 48 layers are recurrent" in about
+    said = re.search(r"planned odd: asked itself, the engine says (\d+) MiB", about)
+    assert said
+    assert "the engine has told what it takes" in about
+    estimated, total = map(int, re.findall(r"weights \d+ .* = (\d+) of \d+ MiB", about))
+    assert 0 <= total - int(said[1]) < 64
+    assert estimated != total
+    assert "would make the model odd:latest from ./mamba.gguf (num_ctx 8192" in about

@@ -11,9 +11,13 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corral.planner.architecture import Architecture, block_shapes, outer_shapes
 from corral.planner.quantization import Place, quantization, stored, tensor_bytes
+
+if TYPE_CHECKING:
+    import gguf
 
 #: GGUF aligns each tensor's data so.
 ALIGNMENT = 32
@@ -46,7 +50,7 @@ def skeleton(arch: Architecture, mix: str) -> Skeleton:
         writer.add_value_length(arch.value_length)
         writer.add_layer_norm_rms_eps(1e-6)
         writer.add_rope_freq_base(1e6)
-        _add_tokenizer(writer, arch.vocabulary)
+        add_tokenizer(writer, arch.vocabulary)
         held = 0
         for name, (shape, kind) in tensors(arch, mix).items():
             size = tensor_bytes(shape, kind)
@@ -81,11 +85,10 @@ def tensors(arch: Architecture, mix: str) -> dict[str, tuple[tuple[int, ...], st
     return found
 
 
-def _add_tokenizer(writer: object, vocabulary: int) -> None:
+def add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
     """The least that llama.cpp takes: SentencePiece's special tokens and bytes, then as many words as it needs."""
     import gguf
 
-    assert isinstance(writer, gguf.GGUFWriter)
     kinds = gguf.TokenType
     tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256))]
     types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL, *[kinds.BYTE] * 256]
