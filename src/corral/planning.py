@@ -6,7 +6,9 @@ desktop's does, must not make it another model every day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -19,7 +21,7 @@ from corral.names import ModelName
 from corral.ollama.records import Record
 from corral.planner import catalog
 from corral.planner.cards import Card, look_up
-from corral.planner.choice import Machine, Plan, Wishes, choose, rank
+from corral.planner.choice import ONE_GPU_SHARE, Machine, Plan, Wishes, choose, guess, rank
 from corral.planner.memory import BATCH, MIB, Backend, Generation
 from corral.planner.models import FileModel
 from corral.probe.state import HostState
@@ -30,6 +32,7 @@ from corral.settings import ModelSpec, Settings
 PLENTY = 1 << 50
 #: A better plan is taken only if it would still be one with so much less memory.
 MARGIN_MIB = 256
+MOST_LOADED = "OLLAMA_MAX_LOADED_MODELS"
 FLASH, KV_TYPE, PARALLEL = "OLLAMA_FLASH_ATTENTION", "OLLAMA_KV_CACHE_TYPE", "OLLAMA_NUM_PARALLEL"
 _BACKENDS = {"NVIDIA": Backend.CUDA, "AMD": Backend.ROCM, "Apple": Backend.METAL}
 
@@ -73,7 +76,8 @@ def plan_host(
     gone to another program since: that is to be found out, not to be planned with.
 
     The KV cache's type is one for the whole server: where one model needs a smaller one, all get it. Several
-    models are planned to be loaded in turns, as Ollama does when they don't fit together.
+    models are planned to be loaded in turns, as Ollama does when they don't fit together, unless all are to be
+    resident at once.
     """
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
@@ -88,6 +92,7 @@ def plan_host(
         plans = _plan_all(settings, state, machine, wishes, judging)
     first = next(iter(plans.values()))
     decided = {
+        **({MOST_LOADED: str(len(settings.models))} if settings.resident == "all" else {}),
         FLASH: "1" if first.load.flash else "0",
         KV_TYPE: first.load.kv_type,
         PARALLEL: str(first.load.parallel),
@@ -198,17 +203,85 @@ def _sharing(wishes: Mapping[str, Wishes], kv_type: str) -> dict[str, Wishes]:
 def _plan_all(
     settings: Settings, state: HostState, machine: Machine, wishes: Mapping[str, Wishes], judging: bool
 ) -> dict[str, Plan]:
-    plans = {}
-    for spec in settings.models:
-        if spec.plan is None:
-            continue
-        asked = wishes[spec.name]
-        try:
-            seen = _seen(state, spec, asked)
-            plans[spec.name] = choose(_with_plenty(machine), seen) if judging and seen else _plan(machine, asked, seen)
-        except CorralError as error:
-            raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy, error.detail) from error
+    if settings.resident == "all" and len(wishes) > 1:
+        return _plan_together(settings, state, machine, wishes, judging)
+    return {name: _plan_one(state, name, machine, asked, judging) for name, asked in wishes.items()}
+
+
+def _plan_one(state: HostState, name: str, machine: Machine, asked: Wishes, judging: bool) -> Plan:
+    try:
+        seen = _seen(state, name, asked)
+        return choose(_with_plenty(machine), seen) if judging and seen else _plan(machine, asked, seen)
+    except CorralError as error:
+        raise CorralError(f"models: {name}: plan: {error.problem}", error.remedy, error.detail) from error
+
+
+def _plan_together(
+    settings: Settings, state: HostState, machine: Machine, wishes: Mapping[str, Wishes], judging: bool
+) -> dict[str, Plan]:
+    """Plans of models that are resident at once: each gets the best that the least of the later ones and the plans of
+    the earlier ones leave room for."""
+    least = {
+        name: replace(asked, models=asked.models[-1:], max_context=asked.min_context, kv_types=asked.kv_types[-1:])
+        for name, asked in wishes.items()
+    }
+    least = {name: replace(asked, quantization=_smallest(asked)) for name, asked in least.items()}
+    plans = {name: _plan_one(state, name, machine, asked, judging) for name, asked in least.items()}
+    try:
+        for name, asked in least.items():
+            _plan_beside(state, name, machine, plans, asked, judging)
+    except CorralError as error:
+        remedy = f"{error.remedy}; or set resident: one to have the models loaded in turns"
+        raise CorralError(error.problem, remedy, error.detail) from error
+    for name, asked in wishes.items():
+        with suppress(CorralError):  # the least of it fits, as was seen
+            plans[name] = _plan_beside(state, name, machine, plans, asked, judging)
     return plans
+
+
+def _smallest(wishes: Wishes) -> str:
+    """The quantization of the last model that takes least."""
+    (model,) = wishes.candidates
+    names = [name for name in model.quantizations if wishes.quantization in ("", name)]
+    return min(names, key=lambda name: model.weights(name).gpu)
+
+
+def _plan_beside(
+    state: HostState, name: str, machine: Machine, plans: Mapping[str, Plan], asked: Wishes, judging: bool
+) -> Plan:
+    """A model's plan with the others resident. What it leaves must be enough for Ollama's guess of each of them too,
+    or that would unload one when it is loaded anew. Raises CorralError."""
+    others = {other: plan for other, plan in plans.items() if other != name}
+    left = _beside(machine, list(others.values()))
+    free = [card.free for card in left.cards]
+    needed = max(
+        guess(plan.entry, plan.quantization, plan.load) / ONE_GPU_SHARE - plan.memory.total for plan in others.values()
+    )
+    if machine.generation is Generation.LEGACY:
+        needed = 0
+    # On one of several cards, what the others have free counts; spread over all, each leaves its part.
+    reserves = sorted({needed - (sum(free) - max(free)), needed / len(free)})
+    for reserve in reserves:
+        wished = replace(asked, reserve_mib=max(asked.reserve_mib, math.ceil(reserve / MIB)))
+        found = _plan_one(state, name, left, wished, judging)
+        if reserve == reserves[-1] or sum(free) - found.memory.total >= needed:
+            break
+    return found
+
+
+def _beside(machine: Machine, plans: Sequence[Plan]) -> Machine:
+    """The machine with what other models leave of each card."""
+    left = list(machine.cards)
+    for plan in plans:
+        for card, use in zip(plan.cards, plan.memory.devices, strict=True):
+            # A plan's cards are those that it was planned with: found by name and size, of equal ones the emptiest.
+            place = max(
+                (number for number, other in enumerate(left) if (other.name, other.total) == (card.name, card.total)),
+                key=lambda number: left[number].free,
+            )
+            taken = min(use.total, left[place].free)
+            left[place] = replace(left[place], free=left[place].free - taken, beside=left[place].beside + taken)
+    return replace(machine, cards=tuple(left), shared=True)
 
 
 def _with_plenty(machine: Machine) -> Machine:
@@ -274,15 +347,15 @@ def _file(name: str) -> str:
     return layout.modelfile_name(ModelName.parse(name).short)
 
 
-def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
+def _seen(state: HostState, name: str, wishes: Wishes) -> Wishes | None:
     """Wishes for exactly what the host has; None where that is not what is wished for."""
-    declared = _declared(state, spec.name, wishes)
+    declared = _declared(state, name, wishes)
     if declared is None:
         return None
-    name, quantization, context, layers, kv_type = declared
+    model, quantization, context, layers, kv_type = declared
     allowed = (
         (layers is None or (wishes.offload and isinstance(layers, int)))
-        and name in wishes.models
+        and model in wishes.models
         and wishes.quantization in ("", quantization)
         and wishes.min_context <= context <= wishes.max_context
         and kv_type in wishes.kv_types
@@ -290,7 +363,7 @@ def _seen(state: HostState, spec: ModelSpec, wishes: Wishes) -> Wishes | None:
     if not allowed:
         return None
     return replace(
-        wishes, models=(name,), quantization=quantization, min_context=context, max_context=context,
+        wishes, models=(model,), quantization=quantization, min_context=context, max_context=context,
         kv_types=(kv_type,), offload=layers is not None, cpu=False,
         gpu_layers=layers if isinstance(layers, int) else None,
     )  # fmt: skip

@@ -410,6 +410,14 @@ class Settings(BaseModel):
         description="Remove the models that corral has made here, or pulled as their base, and that nothing declares "
         "any more. What people have made or pulled stays.",
     )
+    resident: Literal["one", "all"] = _setting(
+        "one",
+        kind="one or all",
+        shown="one",
+        example="all",
+        description="How many of the models are in the GPUs' memory at a time: one, loaded in turns as they are asked "
+        "for, or all, which are planned to fit beside each other.",
+    )
     stand_ins: tuple[StrictStr, ...] = _setting(
         (),
         kind="list of names",
@@ -532,6 +540,26 @@ class Settings(BaseModel):
                 raise BadValue(f"{model.name} is here twice", "Give each model its own name", (position, "name"))
             names.add(name)
         return value
+
+    @model_validator(mode="after")
+    def _can_be_resident(self) -> Self:
+        if self.resident == "one":
+            return self
+        unplanned = next((spec.name for spec in self.models if spec.plan is None), None)
+        if unplanned:
+            raise BadValue(
+                f"all models are to be in memory at once, and {unplanned} has no plan that says how much it takes",
+                f"Write plan in place of from for {unplanned}, with the same name under model",
+                ("resident",),
+            )
+        most = self.environment.get("OLLAMA_MAX_LOADED_MODELS", "")
+        if most.isdigit() and 0 < int(most) < len(self.models):
+            raise BadValue(
+                f"OLLAMA_MAX_LOADED_MODELS is {most}, and {len(self.models)} models are to be in memory at once",
+                "Leave the variable out",
+                ("environment",),
+            )
+        return self
 
     @field_validator("start_timeout_s", "load_timeout_s", "verify_timeout_s", mode="before")
     @classmethod

@@ -278,6 +278,23 @@ def _use(run: HostRun, vantage: Vantage, address: str, verdict: Verdict) -> None
     wanted_models(run)  # a Modelfile that can't be rendered is an error of its own
     for spec in run.models:
         verdict.checks += _check_model(run, client, spec, verdict)
+    if run.settings.resident == "all" and len(run.models) > 1:
+        verdict.checks.append(_check_resident(run, client))
+
+
+def _check_resident(run: HostRun, client: ollama.Client) -> Check:
+    """All models have been used, one after the other: none has been unloaded for another."""
+    with api.said("looking at the loaded models"):
+        there = {ModelName.parse(one.model or "") for one in client.ps().models}
+    gone = [spec.name for spec in run.models if ModelName.parse(spec.name) not in there]
+    return Check(
+        "resident",
+        not gone,
+        f"{', '.join(spec.name for spec in run.models)} are in memory at once."
+        if not gone
+        else f"{' and '.join(gone)} had to go from memory for another of the declared models.",
+        "Ask for less context, or set resident: one. A short OLLAMA_KEEP_ALIVE unloads models too.",
+    )
 
 
 def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: Verdict) -> Iterator[Check]:

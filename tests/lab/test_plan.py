@@ -296,3 +296,32 @@ def test_what_no_formula_covers_is_planned_with_the_engines_numbers(
     assert 0 <= total - int(said[1]) < 64
     assert estimated != total
     assert "would make the model odd:latest from ./mamba.gguf (num_ctx 8192" in about
+
+
+def test_models_that_are_to_be_resident_stay_in_memory_beside_each_other(
+    lab: Lab, one: Inventory, deploy: Deploy
+) -> None:
+    declared = one.host(HOST)
+    declared["models"] = [
+        {"name": "r1", "plan": {"model": "r1-7b"}},
+        {"name": "quick", "plan": {"model": "r1-1.5b", "max_context": 4096}},
+    ]
+    declared["resident"] = "all"
+    run = deploy(one.only(HOST))
+    assert run.rc == 0, run.out
+    assert server_environment(lab, HOST)["OLLAMA_MAX_LOADED_MODELS"] == "2"
+    loaded = get(lab, HOST, "/api/ps")["models"]
+    assert {model["name"] for model in loaded} == {"r1:latest", "quick:latest"}
+    assert all(model["size_vram"] == model["size"] for model in loaded)
+    again = deploy(one.only(HOST))
+    assert no_changes(again.out, HOST) == 6, again.about(HOST)
+    unload(lab, HOST)
+    drop_in = "/etc/systemd/system/ollama.service.d/zz.conf"
+    lab.write(HOST, drop_in, '[Service]\nEnvironment="OLLAMA_MAX_LOADED_MODELS=1"\n')
+    lab.check(HOST, "systemctl daemon-reload && systemctl restart ollama")
+    try:
+        failed = corral(one, "status", "--limit", HOST, "--json")
+    finally:
+        lab.check(HOST, f"rm {drop_in} && systemctl daemon-reload && systemctl restart ollama")
+    assert failed.returncode == 1
+    assert "r1 had to go from memory for another of the declared models" in failed.stdout

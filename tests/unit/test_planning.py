@@ -254,3 +254,68 @@ def test_a_partial_offload_is_kept_while_it_fits() -> None:
     assert plan_host(asked, with_free(state, 8000)).plans["r1"].load.gpu_layers < layers  # type: ignore[operator]
     more = plan_host(asked, with_free(state, 16000)).plans["r1"].load.gpu_layers
     assert more is None or more > layers
+
+
+# --- several models on one host -------------------------------------------------------------------------
+
+RTX4090 = Device("NVIDIA", "NVIDIA GeForce RTX 4090", total_mib=24564, free_mib=24080, compute_capability="8.9")
+
+
+def together(*models: dict[str, Any], devices: tuple[Device, ...] = (RTX4090,), **others: Any) -> Planned:
+    return plan_host(settings(*models, resident="all", **others), host(*devices))
+
+
+def test_models_that_are_resident_at_once_fit_beside_each_other() -> None:
+    """Memory, and the guess by which Ollama would unload one for another (server/sched.go of 0.34.4)."""
+    found = together({"name": "big", "plan": {}}, {"name": "small", "plan": {"model": "r1-1.5b"}})
+    big, small = found.plans["big"], found.plans["small"]
+    assert (big.entry.name, small.entry.name) == ("r1-32b", "r1-1.5b")
+    totals = [plan.memory.devices[0].total for plan in (big, small)]
+    assert sum(totals) + (1024 << 20) <= 24080 << 20
+    for plan, other in ((big, totals[1]), (small, totals[0])):
+        arch = plan.entry.architecture
+        cache = 4 * arch.layers * arch.key_width * plan.load.context
+        assert plan.entry.weights(plan.quantization).file + cache <= 0.8 * ((24080 << 20) - other)
+    assert found.environment["OLLAMA_MAX_LOADED_MODELS"] == "2"
+    in_turns = plan_host(settings({"name": "big", "plan": {}}), host(RTX4090))
+    assert (in_turns.plans["big"].quantization, big.quantization) == ("Q4_K_M", "Q3_K_L")
+    assert "OLLAMA_MAX_LOADED_MODELS" not in in_turns.environment
+
+
+def test_they_spread_over_cards_and_share_their_cache_type() -> None:
+    cards = (RTX4090, replace(RTX4090, index=1))
+    found = together({"name": "one", "plan": {}}, {"name": "two", "plan": {}}, devices=cards)
+    assert len({plan.load.kv_type for plan in found.plans.values()}) == 1
+    held = sum(use.total for plan in found.plans.values() for use in plan.memory.devices)
+    assert held + (2048 << 20) <= 2 * (24080 << 20)
+    assert found.plans["one"].entry.parameters >= found.plans["two"].entry.parameters
+    for name, other in (("one", "two"), ("two", "one")):
+        plan = found.plans[name]
+        cache = 4 * plan.entry.architecture.layers * plan.entry.architecture.key_width * plan.load.context
+        left = 2 * (24080 << 20) - sum(use.total for use in found.plans[other].memory.devices)
+        assert plan.entry.weights(plan.quantization).file + cache <= 0.8 * left
+
+
+def test_models_that_can_not_be_resident_at_once_are_refused_with_the_reason() -> None:
+    with pytest.raises(CorralError, match=r"models: one: plan: nothing fits(.|\n)*or set resident: one"):
+        together(
+            {"name": "one", "plan": {"model": "r1-14b"}}, {"name": "two", "plan": {"model": "r1-32b"}},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        ({"models": [{"name": "a", "plan": {}}, {"name": "b", "from": "qwen3:8b"}]}, "resident: .* b has no plan"),
+        (
+            {
+                "models": [{"name": "a", "plan": {}}, {"name": "b", "plan": {}}],
+                "environment": {"OLLAMA_MAX_LOADED_MODELS": 1},
+            },
+            "environment: OLLAMA_MAX_LOADED_MODELS is 1, and 2 models",
+        ),
+    ],
+)
+def test_residence_that_is_impossible_is_refused(declared: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CorralError, match=sentence):
+        Settings.parse({"resident": "all", **declared}, Sources(Path.cwd(), os.environ))

@@ -131,7 +131,9 @@ def _question(plan: Plan) -> str:
 def with_answer(told: Told, plan: Plan, answers: Sequence[DeviceAnswer]) -> Told:
     """What is known after an answer: how much less free memory the engine sees than the driver told, at least 0, and
     how much more it says that the model takes than the formulas do; of several answers the most."""
-    less = max(card.free // MIB - answer.free_mib for card, answer in zip(plan.cards, answers, strict=False))
+    less = max(
+        (card.free + card.beside) // MIB - answer.free_mib for card, answer in zip(plan.cards, answers, strict=False)
+    )
     # Each of its three terms is rounded down.
     more = max(
         answer.total_mib + 3 - (use.total - use.overhead) // MIB

@@ -21,7 +21,8 @@ RESERVED_MIB, RESERVED_SHARE = 128, 1 / 64
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU to plan for. free: bytes that nobody holds; bandwidth: GB/s, None where it is not known; flash_off: the
+    """A GPU to plan for. free: bytes that nobody holds; beside: bytes that are free now and that other models planned
+    for it will take; bandwidth: GB/s, None where it is not known; flash_off: the
     server is to run without flash attention; multiprocessors: NVIDIA's, where they are known; known_overhead: bytes,
     where an engine has told."""
 
@@ -34,6 +35,7 @@ class Card:
     flash_off: bool = False
     multiprocessors: int | None = None
     known_overhead: int | None = None
+    beside: int = 0
 
     @property
     def overhead(self) -> int:

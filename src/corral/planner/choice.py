@@ -23,6 +23,8 @@ RESERVE_MIB = 1024
 #: From 0.30 on Ollama spreads a model over all GPUs when file and 16-bit cache are more than this share of one's
 #: free memory.
 ONE_GPU_SHARE = 0.8
+#: What a batch of so many tokens adds to Ollama's guess, in MiB (generationBatchSurcharge in server/sched.go, 0.34.4).
+_SURCHARGES = ((2048, 2048), (1024, 768))
 #: What generation reaches of a memory's bandwidth, from old cards to new ones, as llama.cpp's users report it.
 EFFICIENCY = (0.5, 0.8)
 #: GB/s of a desktop's memory: two channels of DDR4-2133 to DDR5-5600.
@@ -68,6 +70,7 @@ class Machine:
     cards: its GPUs; generation: how its Ollama runs models; memory: of its own that is free, in bytes (0: not known).
     corrections: bytes on each GPU that the host's engine has told beyond the formulas, by what a model is made from.
     engine: it can be asked; what formulas only estimate is then not refused before it was.
+    shared: other models stay loaded beside; the cards' free memory is what these leave.
     """
 
     cards: tuple[Card, ...]
@@ -75,6 +78,7 @@ class Machine:
     memory: int = 0
     corrections: Mapping[str, int] = field(default_factory=dict)
     engine: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,16 @@ def rank(plan: Plan, wishes: Wishes) -> tuple[int, int, int, int, int]:
     )
 
 
+def guess(model: Model, quantization: str, load: Load) -> int:
+    """What Ollama from 0.30 on takes a model to need before it loads it, in bytes: the file and a 16-bit cache
+    (PredictServerVRAM in llm/llama_server.go of 0.34.4)."""
+    arch = model.architecture
+    head = arch.embedding // max(1, arch.heads)
+    cache = 4 * arch.layers * max(1, arch.kv_heads) * head * load.context * load.parallel
+    surcharge_mib = next((more for batch, more in _SURCHARGES if load.batch >= batch), 0)
+    return model.weights(quantization).file + cache + surcharge_mib * MIB
+
+
 def refusals(machine: Machine, wishes: Wishes, plan: Plan | None = None) -> tuple[Refusal, ...]:
     """Why each candidate that ranks before the plan (without one: every one) was not taken, best first."""
     found = []
@@ -253,9 +267,9 @@ class _Row:
     def __post_init__(self) -> None:
         self.weights = self.entry.weights(self.quantization)
         self.layers = self.entry.architecture.layers
-        # What Ollama compares with ONE_GPU_SHARE of a card's free memory.
-        exact = memory(self.entry.architecture, self.weights, self.load("f16"))
-        self.for_one_gpu = self.weights.file + exact.devices[0].kv
+
+    def guess(self, context: int) -> int:
+        return guess(self.entry, self.quantization, replace(self.load("f16"), context=context))
 
     @property
     def reference(self) -> str:
@@ -294,7 +308,8 @@ def _rows(kind: _Kind) -> tuple[_Row, ...]:
 @dataclass(frozen=True)
 class _Trial:
     """A candidate on the cards of one machine that it would be put on. limits: bytes that it may take of each by
-    formula; correction: bytes that it takes besides; told: the engine has told so."""
+    formula; correction: bytes that it takes besides; told: the engine has told so; guessable: bytes that Ollama may
+    guess that it takes without unloading another model for it, None: there is no other."""
 
     row: _Row
     cards: tuple[Card, ...]
@@ -302,20 +317,38 @@ class _Trial:
     limits: tuple[int, ...]
     correction: int = 0
     told: bool = False
+    guessable: int | None = None
 
     def longest(self) -> tuple[str, int] | None:
         """KV cache type and context; a less exact type only where it makes the context longer."""
         best: tuple[str, int] | None = None
+        most = self.most()
+        if most < self.row.least:
+            return None
         for kv_type in self.row.kind.kv_types:
-            context = self.row.ladder(kv_type, self.placement).longest(self.limits, self.row.least, self.row.most)
+            context = self.row.ladder(kv_type, self.placement).longest(self.limits, self.row.least, most)
             if context > (best[1] if best else 0):
                 best = kv_type, context
-            if context == self.row.most:
+            if context == most:
                 break
         return best
 
+    def most(self) -> int:
+        """The longest context that is asked for and that Ollama would not unload another model for."""
+        row = self.row
+        if self.guessable is None or row.guess(row.most) <= self.guessable:
+            return row.most
+        each = row.guess(CELLS) - row.guess(0)
+        return (self.guessable - row.guess(0)) // each * CELLS
+
     def reason(self, wishes: Wishes) -> str:
         """Why it does not fit."""
+        if self.guessable is not None and self.most() < self.row.least:
+            return (
+                f"Ollama takes the file and a 16-bit cache of {self.row.least} tokens for "
+                f"{_mib(self.row.guess(self.row.least))} MiB, and unloads another model for more than "
+                f"{self.guessable // MIB}, {ONE_GPU_SHARE:.0%} of what the others leave"
+            )
         kv_type = self.row.kind.kv_types[-1]
         needed = self.row.ladder(kv_type, self.placement).memory(self.row.least)
         device, use = max(enumerate(needed.devices), key=lambda one: one[1].total - self.limits[one[0]])
@@ -341,11 +374,13 @@ def _trials(machine: Machine, wishes: Wishes) -> Iterator[_Trial]:
     for row, row_alone in zip(_rows(spread), _rows(alone), strict=True):
         correction, told = _correction(row, machine), row.reference in machine.corrections
         if len(cards) == 1 or _on_one(row_alone, one, machine.generation, limit):
-            yield _Trial(row_alone, (one,), _whole(row.layers), _less(limit, correction), correction, told)
+            guessable = _guessable(machine, (one,))
+            yield _Trial(row_alone, (one,), _whole(row.layers), _less(limit, correction), correction, told, guessable)
             continue
         if row.layers not in placements:
             placements[row.layers] = place(row.layers, row.load("f16"), shares)
-        yield _Trial(row, cards, placements[row.layers], _less(limits, correction), correction, told)
+        guessable = _guessable(machine, cards)
+        yield _Trial(row, cards, placements[row.layers], _less(limits, correction), correction, told, guessable)
 
 
 def _correction(row: _Row, machine: Machine) -> int:
@@ -359,6 +394,12 @@ def _correction(row: _Row, machine: Machine) -> int:
     return 0
 
 
+def _guessable(machine: Machine, cards: tuple[Card, ...]) -> int | None:
+    if machine.shared and machine.generation is Generation.NEW:
+        return int(ONE_GPU_SHARE * sum(card.free for card in cards))
+    return None
+
+
 def _less(limits: tuple[int, ...], correction: int) -> tuple[int, ...]:
     return tuple(limit - correction for limit in limits) if correction else limits
 
@@ -366,7 +407,7 @@ def _less(limits: tuple[int, ...], correction: int) -> tuple[int, ...]:
 def _on_one(row: _Row, card: Card, generation: Generation, limit: tuple[int, ...]) -> bool:
     """Whether Ollama takes one of several cards: from 0.30 on by a share of its free memory, before where it fits."""
     if generation is Generation.NEW:
-        return row.for_one_gpu <= ONE_GPU_SHARE * card.free
+        return row.guess(row.most) <= ONE_GPU_SHARE * card.free
     return row.ladder(row.kind.kv_types[-1], _whole(row.layers)).fits(row.least, limit)
 
 
