@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from corral.planner.models import FileModel
 
 
+#: As any other error: 2 says that a deploy would change something.
+click.UsageError.exit_code = 1
+
+
 @click.group()
 @click.version_option(package_name="corral")
 def main() -> None:

@@ -16,6 +16,7 @@ from corral import layout, modelfile
 from corral.environment import KV_CACHE_TYPES
 from corral.errors import CorralError
 from corral.gpus.inventory import Device
+from corral.gpus.judgement import usable
 from corral.modelfile import Setting
 from corral.names import ModelName
 from corral.ollama.records import Record
@@ -119,10 +120,11 @@ def machine_of(settings: Settings, state: HostState, told: Told | None = None) -
         )
     flash = settings.environment.get(FLASH) != "0"
     overhead_mib = told.overhead_mib if told else None
-    cards = tuple(card for device in state.gpus.computing if (card := _card(device, flash, overhead_mib)))
-    if state.gpus.computing and not cards:
+    devices = usable(state.gpus, settings.ollama_version, settings.environment.get("OLLAMA_IGPU_ENABLE") == "1")
+    cards = tuple(card for device in devices if (card := _card(device, flash, overhead_mib)))
+    if devices and not cards:
         raise CorralError(
-            f"plan: {state.gpus.computing[0].where} does not tell how much memory it has",
+            f"plan: {devices[0].where} does not tell how much memory it has",
             "Name the model with from instead",
         )
     generation = Generation.of(settings.ollama_version)

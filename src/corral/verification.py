@@ -20,6 +20,7 @@ from corral import clients, layout
 from corral.clients import Vantage
 from corral.errors import CorralError
 from corral.firewall import missing, wider_than
+from corral.gpus.judgement import usable
 from corral.names import ModelName
 from corral.ollama import api
 from corral.ollama.models import wanted_models
@@ -332,11 +333,15 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
 
 
 def needs_gpu(run: HostRun) -> bool:
-    """A model on the CPU is a failure where a GPU is declared or seen, unless the inventory says otherwise."""
+    """A model on the CPU is a failure where a GPU is declared or seen that Ollama would use, unless the inventory says
+    otherwise."""
     if run.settings.require_gpu is not None:
         return run.settings.require_gpu
     found = run.state.gpus
-    return bool(run.settings.gpus or found.devices or found.error or found.vendors)
+    integrated = run.environment.variables.get("OLLAMA_IGPU_ENABLE") == "1"
+    used = usable(found, run.settings.ollama_version, integrated)
+    unknown = len(found.vendors) > len(found.devices)
+    return bool(run.settings.gpus or used or found.error or unknown)
 
 
 def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:

@@ -19,7 +19,7 @@ import pytest
 from corral import layout
 from corral.gpus import amd, apple, engine, nvidia, nvml, state
 from corral.gpus.inventory import HANDED_ON, MIG_DIVIDED, Card, Device, Inventory, OwnServer, Problem, normal_bus_id
-from corral.gpus.judgement import cuda_runner, problems
+from corral.gpus.judgement import cuda_runner, problems, usable
 from corral.probe.state import parse as parse_host
 from corral.remote import LocalLink, Remote, Sudo
 from corral.scripts import Script
@@ -654,6 +654,8 @@ def test_an_integrated_gpu_is_left_out_unless_it_is_wanted() -> None:
     assert "OLLAMA_IGPU_ENABLE" in found(seen)
     assert problems(seen, "0.34.4", integrated=True) == ()
     assert problems(seen, "0.24.0") == ()
+    assert usable(seen, "0.34.4") == ()
+    assert usable(seen, "0.34.4", integrated=True) == usable(seen, "0.24.0") == seen.devices
 
 
 def test_a_problem_reads_as_two_sentences() -> None:

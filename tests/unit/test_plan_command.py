@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from corral.cli import main
+from corral.engine.skeleton import skeleton
+from corral.planner import catalog
 
 
 def run(*arguments: str) -> Result:
@@ -102,3 +105,27 @@ def test_tab_completes_commands_models_and_cards(words: str, offered: set[str]) 
         [Path(sys.executable).with_name("corral")], env=environment, capture_output=True, text=True, check=True
     )
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == offered
+
+
+def test_a_wrong_option_is_not_taken_for_changes() -> None:
+    """Exit code 2 is Terraform's for a plan with changes."""
+    done = run("--gpu", "RTX 4090", "--min-context", "many")
+    assert (done.exit_code, "Invalid value" in done.output) == (1, True)
+    assert run("--no-such-option").exit_code == 1
+
+
+def test_a_file_of_ones_own_is_planned_and_a_name_for_a_registry_is_not(tmp_path: Path) -> None:
+    body = skeleton(catalog.catalog()["r1-7b"].architecture, "Q4_K_M")
+    (tmp_path / "mine.gguf").write_bytes(gzip.decompress(body.header))
+    os.truncate(tmp_path / "mine.gguf", body.size)
+    answer = json.loads(run("--gpu", "RTX 3060", "--model", str(tmp_path / "mine.gguf"), "--json").output)
+    listed = json.loads(run("--gpu", "RTX 3060", "--model", "r1-7b", "--quantization", "Q4_K_M", "--json").output)
+    assert answer["gpus"] == listed["gpus"]
+    refused = run("--gpu", "RTX 3060", "--model", "qwen3:8b")
+    assert refused.exit_code == 1
+    assert "no host is there that could ask its registry" in refused.output
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes((tmp_path / "mine.gguf").read_bytes()[:1000])
+    broken = run("--gpu", "RTX 3060", "--model", str(cut))
+    assert (broken.exit_code, "cut.gguf" in broken.output) == (1, True)
+    assert "Traceback" not in broken.output

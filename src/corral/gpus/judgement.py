@@ -29,14 +29,15 @@ def problems(inventory: Inventory, ollama_version: str, integrated: bool = False
         *inventory.problems,
         *_drivers(inventory),
         *(problem for device in inventory.devices for problem in _device(device, inventory, version)),
-        *(
-            _left_out(device, version)
-            for device in inventory.devices
-            if version >= LLAMA_SERVER and not integrated
-            if device.vendor == "AMD" and device.unified
-        ),
+        *(_left_out(device, version) for device in inventory.devices if _is_left_out(device, version, integrated)),
         *_instances(inventory),
     )
+
+
+def usable(inventory: Inventory, ollama_version: str, integrated: bool = False) -> tuple[Device, ...]:
+    """The devices that this version of Ollama computes on. integrated: as for problems()."""
+    version = _numbers(ollama_version)
+    return tuple(device for device in inventory.computing if not _is_left_out(device, version, integrated))
 
 
 def cuda_runner(device: Device) -> str:
@@ -114,6 +115,10 @@ def _cuda(device: Device, inventory: Inventory, version: tuple[int, ...]) -> Ite
             if runner == "cuda_v12"
             else f"Install the whole release, or driver {LEAST_DRIVER_V13} or newer",
         )
+
+
+def _is_left_out(device: Device, version: tuple[int, ...], integrated: bool) -> bool:
+    return version >= LLAMA_SERVER and not integrated and device.vendor == "AMD" and device.unified
 
 
 def _left_out(device: Device, version: tuple[int, ...]) -> Problem:
