@@ -235,7 +235,7 @@ class _Ladder:
     def memory(self, context: int) -> Memory:
         load = replace(self.load, context=context)
         kind = self._row.kind
-        return memory(self._row.entry.architecture, self._row.weights, load, self._placement, kind.overheads)
+        return memory(self._row.architecture, self._row.weights, load, self._placement, kind.overheads)
 
     def longest(self, limits: tuple[int, ...], least: int, most: int) -> int:
         """The longest context that fits, a multiple of CELLS above `least`; 0 when `least` does not."""
@@ -265,15 +265,15 @@ class _Row:
     _ladders: dict[tuple[str, Placement], _Ladder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # All of this is asked for once per machine.
+        self.architecture = self.entry.architecture
+        self.reference = self.entry.quantizations[self.quantization]
         self.weights = self.entry.weights(self.quantization)
-        self.layers = self.entry.architecture.layers
+        self.guess_at_most = self.guess(self.most)
+        self.layers = self.architecture.layers
 
     def guess(self, context: int) -> int:
         return guess(self.entry, self.quantization, replace(self.load("f16"), context=context))
-
-    @property
-    def reference(self) -> str:
-        return self.entry.quantizations[self.quantization]
 
     def load(self, kv_type: str) -> Load:
         kind = self.kind
@@ -336,7 +336,7 @@ class _Trial:
     def most(self) -> int:
         """The longest context that is asked for and that Ollama would not unload another model for."""
         row = self.row
-        if self.guessable is None or row.guess(row.most) <= self.guessable:
+        if self.guessable is None or row.guess_at_most <= self.guessable:
             return row.most
         each = row.guess(CELLS) - row.guess(0)
         return (self.guessable - row.guess(0)) // each * CELLS
@@ -389,7 +389,7 @@ def _correction(row: _Row, machine: Machine) -> int:
     known = machine.corrections.get(row.reference)
     if known is not None:
         return known
-    if machine.engine and row.entry.architecture.approximate:
+    if machine.engine and row.architecture.approximate:
         return -max(use.graph for use in row.ladder("f16", _whole(row.layers)).memory(row.least).devices)
     return 0
 
@@ -407,7 +407,7 @@ def _less(limits: tuple[int, ...], correction: int) -> tuple[int, ...]:
 def _on_one(row: _Row, card: Card, generation: Generation, limit: tuple[int, ...]) -> bool:
     """Whether Ollama takes one of several cards: from 0.30 on by a share of its free memory, before where it fits."""
     if generation is Generation.NEW:
-        return row.guess(row.most) <= ONE_GPU_SHARE * card.free
+        return row.guess_at_most <= ONE_GPU_SHARE * card.free
     return row.ladder(row.kind.kv_types[-1], _whole(row.layers)).fits(row.least, limit)
 
 
@@ -460,9 +460,9 @@ def _reasons(trial: _Trial, load: Load, wishes: Wishes) -> tuple[str, ...]:
     if len(wishes.models) > 1:
         first = "first of those asked for" if wishes.others else "largest model"
         reasons.append(f"{row.entry.title} is the {first} that fits wholly on the GPU")
-    if row.entry.architecture.approximate:
+    if row.architecture.approximate:
         reasons.append(
-            f"no formula covers {row.entry.architecture.family} exactly ({row.entry.architecture.approximate}): "
+            f"no formula covers {row.architecture.family} exactly ({row.architecture.approximate}): "
             + ("the engine has told what it takes" if trial.told else "what it takes is an estimate")
         )
     if row.quantization in BETTER and not wishes.quantization and len(row.entry.quantizations) > 1:
@@ -497,7 +497,7 @@ def _partly(machine: Machine, wishes: Wishes) -> Plan:
     for layers in range(row.layers, -1, -1) if pinned is None else (pinned,):
         load = replace(row.load(row.kind.kv_types[-1]), context=row.least, gpu_layers=layers)
         placement = place(row.layers, load, tuple(card.free for card in cards))
-        needed = memory(row.entry.architecture, row.weights, load, placement, row.kind.overheads)
+        needed = memory(row.architecture, row.weights, load, placement, row.kind.overheads)
         if all(use.total <= limit for use, limit in zip(needed.devices, limits, strict=True)):
             break
     else:
@@ -516,7 +516,7 @@ def _on_cpu(machine: Machine, wishes: Wishes) -> Plan:
         raise CorralError("the host has no GPU", "Set cpu: true to run a small model on the CPU")
     row = _smallest(_rows(_Kind(wishes, machine.generation, Backend.CUDA, (0,), True)))
     load = replace(row.load("f16"), context=row.least, gpu_layers=0)
-    needed = memory(row.entry.architecture, row.weights, load)
+    needed = memory(row.architecture, row.weights, load)
     _check_host_memory(machine, row, needed.host)
     return Plan(
         row.entry, row.quantization, load, needed, (), ("no GPU: the smallest model, on the CPU",),

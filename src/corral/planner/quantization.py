@@ -11,6 +11,7 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from corral.errors import CorralError
 from corral.planner.architecture import Architecture, Weights, block_shapes, outer_shapes
@@ -144,6 +145,7 @@ def quantization(name: str) -> Quantization:
     return QUANTIZATIONS[wanted]
 
 
+@lru_cache(maxsize=512)
 def weights(arch: Architecture, name: str) -> Weights:
     """The bytes of each part of a model at a quantization. Raises CorralError for an unknown one."""
     mix = quantization(name)
