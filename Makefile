@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help set-up lab lab-down demo test lint bench lock
+.PHONY: help set-up lab lab-down demo test lint bench bench-engine lock
 
 PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m lab
@@ -16,6 +16,7 @@ help:
 	@echo 'make test      unit, lab and state tests'
 	@echo 'make lab       lab up            make lab-down   lab down, nothing left'
 	@echo 'make bench     times of runs, as ratios to ssh HOST true; how exact and fast planning is'
+	@echo 'make bench-engine   what formulas say of models beside what the engine says'
 	@echo 'make lint      ruff, mypy, shellcheck'
 	@echo 'make set-up    packages and .venv only'
 
@@ -44,6 +45,10 @@ bench: set-up
 	$(PYTHON) -m bench.planner
 	@$(LAB) up --hosts mirror client --count 10
 	lab/run python -m bench
+
+# 700 questions, a quarter of an hour; needs the hosts of `make demo`.
+bench-engine: demo
+	lab/run python -m bench.engine
 
 lint: set-up
 	$(PYTHON) -m ruff check .

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corral.planner.architecture import Architecture, block_shapes, outer_shapes
-from corral.planner.quantization import Place, quantization, stored, tensor_bytes
+from corral.planner.quantization import Place, kind_in_block, quantization, stored, tensor_bytes
 
 if TYPE_CHECKING:
     import gguf
@@ -50,6 +50,12 @@ def skeleton(arch: Architecture, mix: str) -> Skeleton:
         writer.add_value_length(arch.value_length)
         writer.add_layer_norm_rms_eps(1e-6)
         writer.add_rope_freq_base(1e6)
+        if arch.window:
+            writer.add_sliding_window(arch.window)
+        if arch.experts:
+            writer.add_expert_count(arch.experts)
+            writer.add_expert_used_count(arch.experts_used)
+            writer.add_expert_feed_forward_length(arch.expert_feed_forward)
         add_tokenizer(writer, arch.vocabulary)
         held = 0
         for name, (shape, kind) in tensors(arch, mix).items():
@@ -81,7 +87,7 @@ def tensors(arch: Architecture, mix: str) -> dict[str, tuple[tuple[int, ...], st
         place = Place.of(arch, block)
         for role, shape in block_shapes(arch).items():
             name = role if role.endswith(".bias") else f"{role}.weight"
-            found[f"blk.{block}.{name}"] = shape, stored(shape, chosen.type_of(place.with_role(role)))
+            found[f"blk.{block}.{name}"] = shape, kind_in_block(role, shape, chosen, place)
     return found
 
 

@@ -16,7 +16,8 @@ class Architecture:
     trained for. tied: the output matrix is the token embedding's.
     widths: elements of K and of V that a token leaves in each block's cache, where blocks differ.
     window: tokens that the blocks look back for which sliding holds; 0: all blocks see all tokens.
-    experts_used, expert_feed_forward: of a mixture, how many networks a token passes, and the width of each.
+    experts, experts_used, expert_feed_forward: of a mixture, how many networks there are, how many of them a token
+    passes, and the width of each.
     fused_qkv: Q, K and V come of one matrix (Phi-3). post_norms: what attention and network give is normalized once
     more (Gemma).
     approximate: why the formulas are no more than an estimate for this model; "": they are exact.
@@ -36,6 +37,7 @@ class Architecture:
     widths: tuple[tuple[int, int], ...] = ()
     window: int = 0
     sliding: tuple[bool, ...] = ()
+    experts: int = 0
     experts_used: int = 0
     expert_feed_forward: int = 0
     fused_qkv: bool = False
@@ -84,26 +86,61 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def block_shapes(arch: Architecture) -> Shapes:
     """The tensors of one block by role (llama-arch.cpp, llama-model.cpp of llama.cpp b11076)."""
+    return {"attn_norm": (arch.embedding,), **_attention_shapes(arch), **_network_shapes(arch)}
+
+
+def _attention_shapes(arch: Architecture) -> Shapes:
     queries = arch.heads * arch.key_length
     shapes: dict[str, tuple[int, ...]] = {
-        "attn_norm": (arch.embedding,),
-        "ffn_norm": (arch.embedding,),
         "attn_q": (arch.embedding, queries),
         "attn_k": (arch.embedding, arch.key_width),
         "attn_v": (arch.embedding, arch.value_width),
         "attn_output": (arch.heads * arch.value_length, arch.embedding),
-        "ffn_gate": (arch.embedding, arch.feed_forward),
-        "ffn_up": (arch.embedding, arch.feed_forward),
-        "ffn_down": (arch.feed_forward, arch.embedding),
     }
-    if arch.family == "qwen2":
+    if arch.fused_qkv:
+        del shapes["attn_q"], shapes["attn_k"], shapes["attn_v"]
+        shapes["attn_qkv"] = arch.embedding, queries + arch.key_width + arch.value_width
+    if arch.family in ("qwen2", "gpt-oss"):
         shapes |= {
             "attn_q.bias": (queries,),
             "attn_k.bias": (arch.key_width,),
             "attn_v.bias": (arch.value_width,),
         }
-    if arch.family == "qwen3":
+    if arch.family == "gpt-oss":
+        shapes |= {"attn_output.bias": (arch.embedding,), "attn_sinks": (arch.heads,)}
+    if arch.family in ("qwen3", "qwen3moe", "gemma3"):
         shapes |= {"attn_q_norm": (arch.key_length,), "attn_k_norm": (arch.key_length,)}
+    return shapes
+
+
+def _network_shapes(arch: Architecture) -> Shapes:
+    width, inner = arch.embedding, arch.feed_forward
+    shapes: dict[str, tuple[int, ...]] = {}
+    if arch.post_norms or arch.family == "gpt-oss":
+        shapes["post_attention_norm"] = (width,)
+    if arch.post_norms:
+        shapes["post_ffw_norm"] = (width,)
+    if arch.family != "gpt-oss":
+        shapes["ffn_norm"] = (width,)
+    if arch.fused_qkv:
+        return shapes | {"ffn_up": (width, 2 * inner), "ffn_down": (inner, width)}
+    if inner:
+        shapes |= {"ffn_gate": (width, inner), "ffn_up": (width, inner), "ffn_down": (inner, width)}
+    if arch.experts:
+        count, inner = arch.experts, arch.expert_feed_forward
+        shapes |= {
+            "ffn_gate_inp": (width, count),
+            "ffn_gate_exps": (width, inner, count),
+            "ffn_up_exps": (width, inner, count),
+            "ffn_down_exps": (inner, width, count),
+        }
+        if arch.family == "gpt-oss":
+            shapes |= {
+                "ffn_gate_inp.bias": (count,),
+                "ffn_gate_exps.bias": (inner, count),
+                "ffn_up_exps.bias": (inner, count),
+                "ffn_down_exps.bias": (width, count),
+            }
     return shapes
 
 

@@ -34,6 +34,7 @@ def model(shape: Shape) -> tuple[Architecture, Weights]:
         widths=widths if len(set(widths)) > 1 else (),
         window=shape.sliding_window or 0,
         sliding=shape.sliding if any(shape.sliding) else (),
+        experts=experts.count if experts else 0,
         experts_used=experts.used if experts else 0,
         expert_feed_forward=experts.feed_forward if experts else 0,
         fused_qkv=shape.fused_qkv,

@@ -152,7 +152,7 @@ def weights(arch: Architecture, name: str) -> Weights:
     shapes = block_shapes(arch)
     places = [Place.of(arch, block) for block in range(arch.layers)]
     blocks = tuple(
-        sum(tensor_bytes(shape, stored(shape, mix.type_of(place.with_role(role)))) for role, shape in shapes.items())
+        sum(tensor_bytes(shape, kind_in_block(role, shape, mix, place)) for role, shape in shapes.items())
         for place in places
     )
     outer = outer_shapes(arch)
@@ -162,6 +162,13 @@ def weights(arch: Architecture, name: str) -> Weights:
     norm = tensor_bytes(outer["output_norm"], "F32")
     other = tensor_bytes(outer["rope_freqs"], "F32") if "rope_freqs" in outer else 0
     return Weights(blocks, matrix + norm, embedding, other, arch.tied)
+
+
+def kind_in_block(role: str, shape: tuple[int, ...], mix: Quantization, place: Place) -> str:
+    """The type of a block's tensor; what chooses among experts, and every bias, stays in 32 bits."""
+    if role.endswith(".bias") or role == "ffn_gate_inp":
+        return "F32"
+    return stored(shape, mix.type_of(place.with_role(role)))
 
 
 def tensor_bytes(shape: tuple[int, ...], kind: str) -> int:
