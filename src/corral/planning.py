@@ -67,12 +67,12 @@ def plan_host(
     state: HostState,
     told: Told | None = None,
     judging: bool = False,
-    others: Mapping[str, FileModel] | None = None,
+    others: Mapping[str, FileModel | CorralError] | None = None,
 ) -> Planned:
     """The declared models of a host with its plans. Raises CorralError naming the model that no plan is found for.
 
     told: by the host's engine in this run; left out: what it told when the host's models were planned, if it did.
-    others: the models that the catalog lacks, by the names that were declared for them.
+    others: the models that the catalog lacks, by the names that were declared for them, or why one is not known.
     judging: the host is only looked at. What it runs is what it was planned, if it is allowed, also when memory has
     gone to another program since: that is to be found out, not to be planned with.
 
@@ -82,10 +82,11 @@ def plan_host(
     """
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
+    outside = _known(settings, others or {})
     if told is None:
-        told = _noted(settings, state, others or {})
+        told = _noted(settings, state, outside)
     machine = machine_of(settings, state, told)
-    wishes = _wishes(settings, others or {})
+    wishes = _wishes(settings, outside)
     plans = _plan_all(settings, state, machine, wishes, judging)
     used = [plan.load.kv_type for plan in plans.values()]
     if len(set(used)) > 1:
@@ -150,6 +151,19 @@ def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
         multiprocessors=known.multiprocessors if known else None,
         known_overhead=None if overhead_mib is None else overhead_mib * MIB,
     )
+
+
+def _known(settings: Settings, others: Mapping[str, FileModel | CorralError]) -> dict[str, FileModel]:
+    """The models that the catalog lacks. Raises CorralError for one of which nothing is known."""
+    found = {}
+    for spec in settings.models:
+        for name in spec.plan.outside if spec.plan else ():
+            model = others[name]
+            if isinstance(model, CorralError):
+                problem = f"models: {spec.name}: plan: {name}: {model.problem}"
+                raise CorralError(problem, model.remedy, model.detail)
+            found[name] = model
+    return found
 
 
 def _noted(settings: Settings, state: HostState, others: Mapping[str, FileModel]) -> Told | None:

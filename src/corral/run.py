@@ -86,14 +86,11 @@ class HostRun:
         return plan_host(self.settings, self.state, self._told, self._judging, self.others)
 
     @cached_property
-    def others(self) -> Mapping[str, FileModel]:
-        """The models among those to be planned that the catalog lacks, by the names that were declared for them.
-        Raises CorralError."""
+    def others(self) -> Mapping[str, FileModel | CorralError]:
+        """The models among those to be planned that the catalog lacks, by the names that were declared for them; or why
+        nothing is known of one. Raises CorralError when the host can't ask."""
         names = {name for spec in self.settings.models if spec.plan for name in spec.plan.outside}
-        try:
-            return headers.models(self, sorted(names)) if names else {}
-        except CorralError as error:
-            raise CorralError(f"models: plan: {error.problem}", error.remedy, error.detail) from error
+        return headers.models(self, sorted(names)) if names else {}
 
     def judge(self) -> None:
         """This run only looks whether the host is as it was planned: unless it has planned already."""

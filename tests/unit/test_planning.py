@@ -225,6 +225,12 @@ def test_a_context_above_the_models_own_is_refused_once_its_header_is_known() ->
         plan_host(asked, host(), others={"me/mine:v1": outside("me/mine:v1")})
 
 
+def test_a_model_of_which_nothing_is_known_is_an_error_that_names_who_asks_for_it() -> None:
+    asked = settings({"name": "mine", "plan": {"models": ["r1-7b", "me/mine:v1"]}})
+    with pytest.raises(CorralError, match="models: mine: plan: me/mine:v1: no such model"):
+        plan_host(asked, host(), others={"me/mine:v1": CorralError("no such model")})
+
+
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [

@@ -81,14 +81,12 @@ class _Blob:
         return min(self.wanted, self.size, MOST_BYTES)
 
 
-def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel]:
-    """Models that the catalog lacks, by the names of them that were declared: those for `ollama pull`, and files.
-
-    Raises CorralError, naming the model, when its header can't be had or says too little.
-    """
+def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel | CorralError]:
+    """Models that the catalog lacks, by the names of them that were declared: those for `ollama pull`, and files; or
+    why a model's header can't be had or says too little. Raises CorralError when the host itself can't ask."""
     sources = {name: classify_from(name) for name in names}
     asked = fetch(run, [source for source in sources.values() if isinstance(source, ModelName)])
-    found = {}
+    found: dict[str, FileModel | CorralError] = {}
     for name, source in sources.items():
         try:
             if isinstance(source, GgufFile):
@@ -100,7 +98,7 @@ def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel]:
                 raise weights
             found[name] = _model(name, weights, name)
         except CorralError as error:
-            raise CorralError(f"{name}: {error.problem}", error.remedy, error.detail) from error
+            found[name] = error
     return found
 
 
