@@ -1,10 +1,11 @@
-"""Tiny models under the real names of the R1 distills: what a model registry needs to serve them.
+"""Tiny models under the real names of the R1 distills, and a heavy one: what a model registry needs to serve them.
 
 A directory of models is laid out as Ollama's own: manifests/<registry>/<owner>/<model>/<tag> and blobs/sha256-<hex>;
 besides, `tiny.gguf` is a file for whoever has a model of his own.
 
 The weights are random, but arranged so that answers are English words and come to an end by themselves: every model
 has the tokenizer's kind, the attention's shape and the quantization that its name promises, in a few hundred kB.
+The heavy one is for cards that are declared so small that a model fits just so: 300 MB that two cores compute with.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ LONE_FILE = "tiny.gguf"
 TEMPLATE = Path(__file__).with_name("deepseek-r1.gotmpl")
 CONTEXT_LENGTH = 131072
 
-# Rows of a quantized tensor are whole blocks of 256 weights; heads are as wide as the GPU backend likes them.
-EMBEDDING, FEED_FORWARD, HEAD = 256, 256, 64
-HEADS, KV_HEADS = EMBEDDING // HEAD, 1
+#: Heads are as wide as the GPU backend likes them.
+HEAD = 64
+#: Rows of a quantized tensor are whole blocks of so many weights.
 Q4_K_BLOCK = 256
 
 BEGIN, END, USER, ASSISTANT = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"  # noqa: RUF001
@@ -53,10 +54,29 @@ ANSWER_LENGTH = 40
 
 
 @dataclass(frozen=True)
-class Tiny:
-    """One tiny model. blocks: transformer layers; it has this many and `seed` decides its weights.
+class Shape:
+    """A model's widths. light: its matrices are Q4_K; else 32-bit floats, which weigh most for what it takes to
+    compute with them."""
+
+    embedding: int
+    feed_forward: int
+    kv_heads: int
+    light: bool = True
+
+    @property
+    def heads(self) -> int:
+        return self.embedding // HEAD
+
+
+TINY = Shape(256, 256, 1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model. blocks: transformer layers; it has this many and `seed` decides its weights.
 
     name: as in manifests/. family, parameters: what the real model under the name says of itself.
+    template: of its prompts, "" for R1's.
     """
 
     name: str
@@ -64,9 +84,11 @@ class Tiny:
     parameters: str
     blocks: int
     seed: int = 0
+    shape: Shape = TINY
+    template: str = ""
 
 
-def _distills() -> tuple[Tiny, ...]:
+def _distills() -> tuple[Model, ...]:
     sizes = (
         ("1.5b", "qwen2", "1.8B", 2, "1.5b-qwen-distill-q4_K_M"),
         ("7b", "qwen2", "7.6B", 3, "7b-qwen-distill-q4_K_M"),
@@ -76,30 +98,36 @@ def _distills() -> tuple[Tiny, ...]:
         ("70b", "llama", "70.6B", 6, "70b-llama-distill-q4_K_M"),
     )
     tags = [
-        Tiny(f"{LIBRARY}/{tag}", family, parameters, blocks, seed)
+        Model(f"{LIBRARY}/{tag}", family, parameters, blocks, seed)
         for seed, (short, family, parameters, blocks, full) in enumerate(sizes)
         for tag, seed in ((short, seed), (full, seed + 10))
     ]
-    return (*tags, Tiny(f"{LIBRARY}/latest", "llama", "8.0B", 3, 20))
+    return (*tags, Model(f"{LIBRARY}/latest", "llama", "8.0B", 3, 20))
 
 
+#: A model that is in no catalog. Of a prompt it reads three letters: more would take two cores ten seconds.
+HEAVY = Model(
+    "registry.ollama.ai/lab/heavy/latest", "llama", "76M", 8, 50,
+    Shape(1024, 2048, 8, light=False), '{{ printf "%.3s" .Prompt }}',
+)  # fmt: skip
 MODELS = (
     *_distills(),
-    Tiny("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
-    Tiny("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 31),
+    Model("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
+    Model("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 31),
+    HEAVY,
 )
 #: The other quantizations of the distills, under the names that they have on Hugging Face and in the library. They
 #: are the same few weights.
 QUANTIZATIONS = ("Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_S", "Q3_K_L", "Q3_K_M", "IQ3_M", "Q3_K_S")
 LIBRARY_QUANTIZATIONS = ("q8_0", "fp16")
-LONE = Tiny("", "qwen2", "1.8B", 2, 40)
+LONE = Model("", "qwen2", "1.8B", 2, 40)
 #: A model whose weights nobody has: only its manifest is there, for who looks at sizes before downloading.
 TOO_BIG, TOO_BIG_BYTES = f"{LIBRARY}/671b", 404_430_186_336
 LICENSE = "These weights are random numbers. Do with them what you like.\n"
 
 
 def ensure_models(progress: Progress) -> Path:
-    """The directory of models, read-only, made when missing (seconds, 20 MB)."""
+    """The directory of models, read-only, made when missing (seconds, 320 MB)."""
     return cache.ensure("models", [Path(__file__), TEMPLATE], lambda target: _write_all(target, progress), progress)
 
 
@@ -115,26 +143,26 @@ def model_file(models: Path, tag: str) -> Path:
 
 
 def _write_all(target: Path, progress: Progress) -> None:
-    with progress.step("tiny models", "seconds") as step:
+    with progress.step("models", "seconds") as step:
         (target / "blobs").mkdir()
-        for number, tiny in enumerate(MODELS):
+        for number, model in enumerate(MODELS):
             step.advance(number, len(MODELS))
             scratch = target / "weights.gguf"
-            write_gguf(tiny, scratch)
+            write_gguf(model, scratch)
             weights = scratch.read_bytes()
             scratch.unlink()
             layer = _layer(target, "model", weights)
-            for name in (tiny.name, *_further_names(tiny)):
-                publish(target, replace(tiny, name=name), layer)
+            for name in (model.name, *_further_names(model)):
+                publish(target, replace(model, name=name), layer)
         missing = hashlib.sha256(TOO_BIG.encode()).hexdigest()
         layer = {"mediaType": _media_type("model"), "digest": f"sha256:{missing}", "size": TOO_BIG_BYTES}
-        publish(target, Tiny(TOO_BIG, "deepseek2", "671.0B", 61), layer)
+        publish(target, Model(TOO_BIG, "deepseek2", "671.0B", 61), layer)
         write_gguf(LONE, target / LONE_FILE)
 
 
-def _further_names(tiny: Tiny) -> list[str]:
+def _further_names(model: Model) -> list[str]:
     """The names of a distill's other quantizations, in the library and on Hugging Face."""
-    found = re.fullmatch(rf"{LIBRARY}/([\d.]+b)-(qwen|llama)-distill-q4_K_M", tiny.name)
+    found = re.fullmatch(rf"{LIBRARY}/([\d.]+b)-(qwen|llama)-distill-q4_K_M", model.name)
     if not found:
         return []
     size, base = found.groups()
@@ -145,20 +173,20 @@ def _further_names(tiny: Tiny) -> list[str]:
     ]
 
 
-def publish(models: Path, tiny: Tiny, weights: Mapping[str, object]) -> None:
+def publish(models: Path, model: Model, weights: Mapping[str, object]) -> None:
     """Writes the manifest of a model, and the blobs that it names beside its weights."""
     layers = [
         weights,
-        _layer(models, "template", TEMPLATE.read_bytes()),
+        _layer(models, "template", model.template.encode() or TEMPLATE.read_bytes()),
         _layer(models, "license", LICENSE.encode()),
         _layer(models, "params", json.dumps({"stop": STOP}, ensure_ascii=False).encode()),
     ]
     config = {
         "model_format": "gguf",
-        "model_family": tiny.family,
-        "model_families": [tiny.family],
-        "model_type": tiny.parameters,
-        "file_type": "Q4_K_M",
+        "model_family": model.family,
+        "model_families": [model.family],
+        "model_type": model.parameters,
+        "file_type": "Q4_K_M" if model.shape.light else "F32",
         "architecture": "amd64",
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
@@ -169,7 +197,7 @@ def publish(models: Path, tiny: Tiny, weights: Mapping[str, object]) -> None:
         "config": _blob(models, json.dumps(config).encode(), "application/vnd.docker.container.image.v1+json"),
         "layers": layers,
     }
-    file = models / "manifests" / tiny.name
+    file = models / "manifests" / model.name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(manifest))
 
@@ -191,26 +219,26 @@ def _blob(models: Path, data: bytes, media_type: str) -> dict[str, object]:
 # The weights
 
 
-def write_gguf(tiny: Tiny, file: Path) -> None:
+def write_gguf(model: Model, file: Path) -> None:
     """Writes the model's file. The same model always gives the same bytes."""
     import gguf
     import numpy as np
 
-    random = np.random.default_rng(tiny.seed)
-    writer = gguf.GGUFWriter(file, tiny.family)
-    writer.add_name(tiny.name.rpartition("/")[2] or "tiny")
+    shape, random = model.shape, np.random.default_rng(model.seed)
+    writer = gguf.GGUFWriter(file, model.family)
+    writer.add_name(model.name.rpartition("/")[2] or "tiny")
     writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(EMBEDDING)
-    writer.add_block_count(tiny.blocks)
-    writer.add_feed_forward_length(FEED_FORWARD)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
+    writer.add_embedding_length(shape.embedding)
+    writer.add_block_count(model.blocks)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_dimension_count(HEAD)
     writer.add_rope_freq_base(1e6)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_K_M)
-    _add_tokenizer(writer, tiny.family)
-    _add_tensors(writer, tiny, random)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_K_M if shape.light else gguf.LlamaFileType.ALL_F32)
+    _add_tokenizer(writer, model.family)
+    _add_tensors(writer, model, random)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -248,33 +276,35 @@ def _add_tokenizer(writer: gguf.GGUFWriter, family: str) -> None:
     writer.add_add_bos_token(True)
 
 
-def _add_tensors(writer: gguf.GGUFWriter, tiny: Tiny, random: np.random.Generator) -> None:
+def _add_tensors(writer: gguf.GGUFWriter, model: Model, random: np.random.Generator) -> None:
     import numpy as np
 
-    tokens = vocabulary()
-    ones = np.ones(EMBEDDING, np.float32)
-    embedding = _normal(random, len(tokens), EMBEDDING)
+    shape, tokens = model.shape, vocabulary()
+    ones = np.ones(shape.embedding, np.float32)
+    embedding = _normal(random, len(tokens), shape.embedding)
     # The first number of each token's vector is large and the same: what is made from it does not vary.
-    embedding[:, 0] = EMBEDDING**0.5
-    writer.add_tensor("token_embd.weight", embedding.astype(np.float16))
-    for block in range(tiny.blocks):
+    embedding[:, 0] = shape.embedding**0.5
+    outer = np.float16 if shape.light else np.float32
+    add_matrix = _add_q4_k if shape.light else _add_f32
+    writer.add_tensor("token_embd.weight", embedding.astype(outer))
+    for block in range(model.blocks):
         prefix = f"blk.{block}"
         writer.add_tensor(f"{prefix}.attn_norm.weight", ones)
         writer.add_tensor(f"{prefix}.ffn_norm.weight", ones)
         for name, rows, columns in (
-            ("attn_q", HEADS * HEAD, EMBEDDING),
-            ("attn_k", KV_HEADS * HEAD, EMBEDDING),
-            ("attn_v", KV_HEADS * HEAD, EMBEDDING),
-            ("attn_output", EMBEDDING, HEADS * HEAD),
-            ("ffn_gate", FEED_FORWARD, EMBEDDING),
-            ("ffn_up", FEED_FORWARD, EMBEDDING),
-            ("ffn_down", EMBEDDING, FEED_FORWARD),
+            ("attn_q", shape.embedding, shape.embedding),
+            ("attn_k", shape.kv_heads * HEAD, shape.embedding),
+            ("attn_v", shape.kv_heads * HEAD, shape.embedding),
+            ("attn_output", shape.embedding, shape.embedding),
+            ("ffn_gate", shape.feed_forward, shape.embedding),
+            ("ffn_up", shape.feed_forward, shape.embedding),
+            ("ffn_down", shape.embedding, shape.feed_forward),
         ):
-            _add_q4_k(writer, f"{prefix}.{name}.weight", rows, columns, random)
-            if tiny.family == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
+            add_matrix(writer, f"{prefix}.{name}.weight", rows, columns, random)
+            if model.family == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
                 writer.add_tensor(f"{prefix}.{name}.bias", _normal(random, rows))
     writer.add_tensor("output_norm.weight", ones)
-    writer.add_tensor("output.weight", _output(tokens, embedding, random).astype(np.float16))
+    writer.add_tensor("output.weight", _output(tokens, embedding, random).astype(outer))
 
 
 def _output(tokens: Sequence[str], embedding: Array, random: np.random.Generator) -> Array:
@@ -282,12 +312,13 @@ def _output(tokens: Sequence[str], embedding: Array, random: np.random.Generator
     import numpy as np
 
     output = np.zeros_like(embedding)
+    width = embedding.shape[1]
     # The normalized vector's first number is about this.
-    constant = EMBEDDING**0.5 / 2**0.5
+    constant = width**0.5 / 2**0.5
     for number, token in enumerate(tokens):
         is_word = token[1:] in WORDS and token[0] == _byte_symbols()[ord(" ")]
         if is_word:
-            output[number, 1:] = _normal(random, EMBEDDING - 1) / EMBEDDING**0.5
+            output[number, 1:] = _normal(random, width - 1) / width**0.5
         # Twice, because of the top_k and top_p words that a sampler looks at, the end must be one.
         chance = 1.0 if is_word else 2 * len(WORDS) / ANSWER_LENGTH if token == END else 1e-6
         output[number, 0] = np.log(chance) / constant
@@ -319,3 +350,8 @@ def _add_q4_k(writer: gguf.GGUFWriter, name: str, rows: int, columns: int, rando
     data[:, : len(head)] = np.frombuffer(head, np.uint8)
     data[:, len(head) :] = random.integers(0, 256, (blocks, 128), np.uint8)
     writer.add_tensor(name, data.reshape(rows, -1), raw_dtype=gguf.GGMLQuantizationType.Q4_K)
+
+
+def _add_f32(writer: gguf.GGUFWriter, name: str, rows: int, columns: int, random: np.random.Generator) -> None:
+    """Adds a matrix of 32-bit floats, which keep a vector's length as it is."""
+    writer.add_tensor(name, _normal(random, rows, columns) / columns**0.5)

@@ -11,6 +11,7 @@ import pytest
 
 from lab.progress import Progress
 from lab.weights import (
+    HEAVY,
     LIBRARY,
     LONE,
     MODELS,
@@ -59,6 +60,12 @@ def test_one_model_is_too_big_and_has_no_weights(models: Path) -> None:
     weights = manifest(models, TOO_BIG)["layers"][0]
     assert weights["size"] > 400e9
     assert not (models / "blobs" / weights["digest"].replace(":", "-")).exists()
+
+
+def test_one_model_is_heavy_enough_to_just_fit_a_card(models: Path) -> None:
+    weights = manifest(models, HEAVY.name)["layers"][0]
+    assert 290e6 < weights["size"] < 320e6
+    assert (models / "blobs" / weights["digest"].replace(":", "-")).stat().st_size == weights["size"]
 
 
 def test_a_file_of_ones_own_is_in_no_registry(models: Path) -> None:
