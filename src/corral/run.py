@@ -184,6 +184,10 @@ class HostRun:
             self._devices = engine.parse(self.remote.run(script), self.state.gpus)
         return self._devices
 
+    def gpu_journal(self, after: str = "") -> Mapping[str, str]:
+        """What the server's log tells of the GPUs (journal) since its start, or after a cursor; its end (cursor)."""
+        return self.remote.run(Script("service/gpu_journal.sh", {"SERVICE": layout.SERVICE, "AFTER": after}))
+
     @cached_property
     def pins(self) -> releases.Pins:
         return releases.load_pins(self.settings.ollama_pins)

@@ -160,7 +160,6 @@ class PlanSpec(BaseModel):
         example="true",
         description="A host without a GPU gets the smallest model instead of an error.",
     )
-
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.model and self.models:
@@ -217,6 +216,7 @@ class ModelSpec(BaseModel):
     template: the name of a file in templates/chat, or the text itself. None: what the model brings.
     system: the system prompt. None: what the model brings.
     modelfile: the Jinja template in templates/modelfiles that the Modelfile is rendered from.
+    min_tokens_per_s: verification fails where it generates fewer tokens per second. None: it may be as slow as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -228,6 +228,7 @@ class ModelSpec(BaseModel):
     template: StrictStr | None = None
     system: StrictStr | None = None
     modelfile: StrictStr = "model.j2"
+    min_tokens_per_s: float | None = None
 
     @field_validator("name")
     @classmethod
@@ -252,6 +253,14 @@ class ModelSpec(BaseModel):
         if not isinstance(value, Mapping):
             raise BadValue("must map parameters to values", "Write it like {num_ctx: 8192, temperature: 0.6}")
         return {str(name): _parameter(str(name), given) for name, given in value.items()}
+
+    @field_validator("min_tokens_per_s", mode="before")
+    @classmethod
+    def _is_a_speed(cls, value: object) -> object:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+        if value is not None and not number:
+            raise BadValue(f"{_shown(value)} is not a speed", "Write tokens per second, a number above 0 such as 5")
+        return value
 
     @field_validator("plan", mode="before")
     @classmethod
@@ -399,8 +408,8 @@ class Settings(BaseModel):
         kind="list of models",
         shown="[]",
         example="[{name: r1, from: 'deepseek-r1:14b', parameters: {num_ctx: 8192}}]",
-        description="The models to serve: name, from or plan, and where wanted parameters, template, system and "
-        "modelfile.",
+        description="The models to serve: name, from or plan, and where wanted parameters, template, system, "
+        "modelfile and min_tokens_per_s, below which verification fails.",
     )
     sync_models: bool = _setting(
         False,

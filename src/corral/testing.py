@@ -298,20 +298,13 @@ class Machine:
         """Have the server load a model and generate a token; how it runs then, as /api/ps says."""
         with api.said(f"using {name}"):
             answer = self.run.api.generate(model=name, prompt="Hello", options={"num_predict": 2}, stream=False)
-            running = self.run.api.ps().models
+            running = api.running(self.run.api, name)
         if not answer.eval_count:
             raise CorralError(f"{name} answers without a single token", "journalctl -u ollama on the host says more")
-        wanted = ModelName.parse(name)
-        for model in running:
-            if ModelName.parse(model.model or "") == wanted:
-                return Loaded(
-                    name,
-                    context=int(model.context_length or 0),
-                    size=int(model.size or 0),
-                    on_gpu=int(model.size_vram or 0),
-                    tokens_per_s=answer.eval_count / max((answer.eval_duration or 0) / 1e9, 1e-9),
-                )
-        raise CorralError(f"{name} is not in /api/ps after it answered", "Is OLLAMA_KEEP_ALIVE 0?")
+        if running is None:
+            raise CorralError(f"{name} is not in /api/ps after it answered", "Is OLLAMA_KEEP_ALIVE 0?")
+        speed = answer.eval_count / max((answer.eval_duration or 0) / 1e9, 1e-9)
+        return Loaded(name, running.context, running.size, running.on_gpu, speed)
 
     def _vantage(self, name: str) -> Vantage:
         if name not in self._clients:

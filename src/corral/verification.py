@@ -7,7 +7,6 @@ loaded and used. One list of checks serves the deploys, `corral status` and test
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ from corral.names import ModelName
 from corral.ollama import api
 from corral.ollama.models import wanted_models
 from corral.run import HostRun
-from corral.scripts import Script
 from corral.service import systemd
 from corral.settings import ModelSpec
 
@@ -304,8 +302,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
             loaded, answered = _load(client, spec)
             if loaded and needs_gpu(run) and loaded.on_gpu < loaded.size:
                 # It may have been loaded while something else held the card's memory: once more, afresh.
-                client.generate(model=spec.name, keep_alive=0)
-                _wait_until_unloaded(client, spec)
+                api.unload(client, spec.name)
                 loaded, answered = _load(client, spec)
     except CorralError as error:
         yield Check("model", False, f"{error.problem}.", error.remedy or "Run deploys/models.py.")
@@ -324,12 +321,25 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
             + ("." if loaded.context == context else f", not the declared {context}."),
             "Run deploys/models.py; the model's own maximum may be smaller.",
         )
+    if spec.min_tokens_per_s is not None:
+        yield _speed(loaded, spec.min_tokens_per_s)
     if not needs_gpu(run):
         yield Check("gpu", True, f"{spec.name} runs {loaded.where}.")
     elif loaded.on_gpu >= loaded.size:
         yield Check("gpu", True, f"{spec.name} runs wholly on the GPU.")
     else:
         yield _off_gpu(run, loaded)
+
+
+def _speed(loaded: Loaded, floor: float) -> Check:
+    fast = loaded.tokens_per_s >= floor
+    return Check(
+        "speed",
+        fast,
+        f"{loaded.name} generates {loaded.tokens_per_s:.1f} tokens/s"
+        + ("." if fast else f" (it runs {loaded.where}), fewer than its min_tokens_per_s of {floor:g}."),
+        "See what else uses the host's GPU and processor, declare a smaller model or context, or lower the floor.",
+    )
 
 
 def needs_gpu(run: HostRun) -> bool:
@@ -348,20 +358,10 @@ def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
     answer = client.generate(model=spec.name, prompt=PROMPT, options={"num_predict": TOKENS}, stream=False)
     tokens = int(answer.eval_count or 0)
     speed = tokens / (answer.eval_duration / 1e9) if answer.eval_duration else 0.0
-    name = ModelName.parse(spec.name)
-    for model in client.ps().models:
-        if ModelName.parse(model.model or "") == name:
-            context = int(getattr(model, "context_length", 0) or 0)
-            return Loaded(spec.name, context, int(model.size or 0), int(model.size_vram or 0), speed), tokens
-    return None, tokens
-
-
-def _wait_until_unloaded(client: ollama.Client, spec: ModelSpec) -> None:
-    name = ModelName.parse(spec.name)
-    for _ in range(50):
-        if all(ModelName.parse(model.model or "") != name for model in client.ps().models):
-            return
-        time.sleep(0.2)
+    running = api.running(client, spec.name)
+    if running is None:
+        return None, tokens
+    return Loaded(spec.name, running.context, running.size, running.on_gpu, speed), tokens
 
 
 def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
@@ -375,8 +375,7 @@ def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
     elif not devices and not gpus.vendors:
         why, remedy = "the host shows no GPU", "See to the card and its driver"
     elif gpus.foreign and devices:
-        taken = ", ".join(f"{p.name} (pid {p.pid}) holds {p.used_mib or '?'} MiB" for p in gpus.foreign)
-        why = f"other programs hold the memory of {devices[0].name} ({devices[0].total_mib} MiB): {taken}"
+        why = f"other programs hold the memory of {devices[0].name} ({devices[0].total_mib} MiB): {gpus.holders}"
         remedy = "End them"
     elif devices and loaded.on_gpu:
         free = ", ".join(f"{gpu.name} has {gpu.free_mib} of {gpu.total_mib} MiB free" for gpu in devices)
@@ -384,6 +383,6 @@ def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
         remedy = "Choose a smaller model, quantization or num_ctx"
     else:
         why, remedy = "Ollama found no GPU that it can use", "See the driver and the groups of the user ollama"
-    evidence = run.remote.run(Script("service/gpu_journal.sh", {"SERVICE": layout.SERVICE})).get("journal", "")
+    evidence = run.gpu_journal().get("journal", "")
     lines = "".join(f"\n    {line}" for line in evidence.splitlines()[-4:])
     return Check("gpu", False, f"{found}: {why}.", f"{remedy}, or declare require_gpu: false.{lines}")

@@ -121,6 +121,11 @@ class Inventory:
         """The programs other than our server that hold memory."""
         return tuple(process for process in self.processes if not process.own)
 
+    @property
+    def holders(self) -> str:
+        """Those programs for people, with what each holds; "" for none."""
+        return ", ".join(f"{one.name} (pid {one.pid}) holds {one.used_mib or '?'} MiB" for one in self.foreign)
+
 
 @dataclass(frozen=True)
 class OwnServer:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import ollama
 from rich.filesize import decimal
 
 from corral.errors import CorralError
+from corral.names import ModelName
 from corral.remote import Remote, Stream
 
 CONNECT_TIMEOUT_S = 10.0
@@ -130,10 +132,35 @@ def _remedy(error: str) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Running:
+    """A model in a server's memory, as /api/ps has it. context in tokens, size and on_gpu in bytes."""
+
+    context: int
+    size: int
+    on_gpu: int
+
+
+def running(client: ollama.Client, name: str) -> Running | None:
+    """The model of that name, if it is loaded."""
+    wanted = ModelName.parse(name)
+    for model in client.ps().models:
+        if ModelName.parse(model.model or "") == wanted:
+            return Running(int(model.context_length or 0), int(model.size or 0), int(model.size_vram or 0))
+    return None
+
+
+def unload(client: ollama.Client, name: str) -> None:
+    """Have a model's memory given back; returns when it is, or after ten seconds."""
+    client.generate(model=name, keep_alive=0)
+    for _ in range(50):
+        if running(client, name) is None:
+            return
+        time.sleep(0.2)
+
+
 def follow(stream: Iterable[Any], show: Callable[[str], None], interval_s: float = 5.0) -> None:
     """Consume a streamed pull or create; show each new status, and percentages now and then."""
-    import time
-
     status, shown = "", 0.0
     for step in stream:
         text = getattr(step, "status", "") or ""
