@@ -77,8 +77,8 @@ def plan_host(
     gone to another program since: that is to be found out, not to be planned with.
 
     The KV cache's type is one for the whole server: where one model needs a smaller one, all get it. Several
-    models are planned to be loaded in turns, as Ollama does when they don't fit together, unless all are to be
-    resident at once.
+    models are planned to be loaded in turns, unless all are to be resident at once. The server is told: by itself it
+    puts a model beside another when it guesses that there is room, and leaves layers on the CPU when there is none.
     """
     if not any(spec.plan for spec in settings.models):
         return Planned(settings.models)
@@ -94,11 +94,12 @@ def plan_host(
         plans = _plan_all(settings, state, machine, wishes, judging)
     first = next(iter(plans.values()))
     decided = {
-        **({MOST_LOADED: str(len(settings.models))} if settings.resident == "all" else {}),
         FLASH: "1" if first.load.flash else "0",
         KV_TYPE: first.load.kv_type,
         PARALLEL: str(first.load.parallel),
     }
+    if len(settings.models) > 1:
+        decided[MOST_LOADED] = str(len(settings.models)) if settings.resident == "all" else "1"
     return Planned(
         tuple(_worked_out(spec, plans[spec.name]) if spec.plan else spec for spec in settings.models),
         {name: value for name, value in decided.items() if name not in settings.environment},

@@ -97,6 +97,15 @@ def test_models_of_one_server_share_the_type_of_its_cache() -> None:
     assert found.environment["OLLAMA_KV_CACHE_TYPE"] == "q8_0"
 
 
+def test_a_server_with_several_models_is_told_to_hold_one_at_a_time_unless_more_are_declared() -> None:
+    models = {"name": "small", "plan": {"model": "r1-1.5b"}}, {"name": "other", "from": "nomic-embed-text"}
+    assert plan_host(settings(*models), host()).environment["OLLAMA_MAX_LOADED_MODELS"] == "1"
+    declared = settings(*models, environment={"OLLAMA_MAX_LOADED_MODELS": 2})
+    found = plan_host(declared, host())
+    assert environment_for(declared, found.environment).variables["OLLAMA_MAX_LOADED_MODELS"] == "2"
+    assert "OLLAMA_MAX_LOADED_MODELS" not in plan_host(settings(models[0]), host()).environment
+
+
 def test_a_batch_that_is_declared_is_planned_with() -> None:
     found = plan_host(settings({"name": "r1", "plan": {}, "parameters": {"num_batch": 1024}}), host())
     assert found.models[0].parameters["num_batch"] == 1024
