@@ -1,6 +1,6 @@
 """The steps of a deploy, as pyinfra operations. Each is called once per host in a deploy file:
 
-    from corral.operations import firewall, install, models, preflight, service, verify
+    from corral.operations import firewall, install, load, models, preflight, service, verify
 
     preflight(name="Check the host")
     install(name="Install Ollama")
@@ -14,7 +14,7 @@ hosts go on, and pyinfra's exit code tells.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyinfra
@@ -25,7 +25,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from corral import checks, verification
+from corral import checks, loading, verification
 from corral.changes import Change
 from corral.engine import ask as engine
 from corral.errors import CorralError
@@ -42,7 +42,8 @@ from corral.service import systemd
 if pyinfra.is_cli:
     exit_with_code_on_interrupt()
 
-Plan = Callable[[HostRun], Sequence[Change]]
+#: What a step wants to change; with an iterator each change is made before the next is asked for.
+Plan = Callable[[HostRun], Iterable[Change]]
 
 
 def _step(plan: Plan) -> Callable[..., Any]:
@@ -53,18 +54,19 @@ def _step(plan: Plan) -> Callable[..., Any]:
         if host in state.failed_hosts:  # an earlier step refused it while changes were looked for
             return
         run = HostRun.of(host)
+        changes: list[Change] = []
         try:
-            changes = plan(run)
+            for change in plan(run):
+                changes.append(change)
+                if state.is_executing:
+                    yield FunctionCommand(_apply, (run, change), {})
         except Exception as error:
             # pyinfra would end the run of every host at an exception raised here.
             yield from _refuse(state, host, error)
             return
         if not changes:
             host.noop("as declared")
-        elif state.is_executing:
-            for change in changes:
-                yield FunctionCommand(_apply, (run, change), {})
-        else:
+        elif not state.is_executing:
             for change in changes:
                 run.say(f"would {change.summary}")
             yield FunctionCommand(_apply, (run, changes[0]), {})
@@ -151,6 +153,12 @@ def models(run: HostRun) -> Sequence[Change]:
     """Create the declared models where they differ in meaning from what is there."""
     engine.confirm(run, run.say)
     return ollama_models.changes(run)
+
+
+@_step
+def load(run: HostRun) -> Iterable[Change]:
+    """Load the models that were planned, compare them with their plans, and plan smaller where less fits."""
+    return loading.changes(run)
 
 
 @operation()

@@ -160,6 +160,14 @@ class PlanSpec(BaseModel):
         example="true",
         description="A host without a GPU gets the smallest model instead of an error.",
     )
+    attempts: Annotated[int, Field(ge=0, le=20)] = _setting(
+        3,
+        kind="number",
+        shown="3",
+        example="5",
+        description="How often a smaller plan is tried where less of a model is on the GPU, once loaded, than planned.",
+    )
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.model and self.models:

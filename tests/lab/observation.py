@@ -21,6 +21,7 @@ STEPS = (
     "Run Ollama as a service",
     "Open the firewall to those meant to use it",
     "Create the models",
+    "Load the planned models and compare",
     "Verify from the clients' side",
 )
 #: Files with owner, mode, size and time; accounts; units; the loaded packet filter with its rules' handles.

@@ -16,7 +16,7 @@ import yaml
 
 from corral.engine.skeleton import ALIGNMENT, add_tokenizer
 from tests.lab.conftest import corral
-from tests.lab.observation import OLDER, get, models, no_changes, server_environment, snapshot, starts, unload
+from tests.lab.observation import OLDER, STEPS, get, models, no_changes, server_environment, snapshot, starts, unload
 
 if TYPE_CHECKING:
     from lab.hosts import Lab
@@ -73,7 +73,7 @@ def test_each_card_gets_its_own_model_and_a_second_run_changes_nothing(
     second = deploy(planned)
     assert second.rc == 0, second.out
     for host in CHOSEN:
-        assert no_changes(second.out, host) == 6, second.about(host)
+        assert no_changes(second.out, host) == len(STEPS), second.about(host)
         assert "asked itself" not in second.about(host)
         assert snapshot(lab, host) == before[host]
 
@@ -135,10 +135,10 @@ def test_what_fits_is_kept_when_a_little_memory_comes_or_goes(lab: Lab, one: Inv
     finally:
         lab.free_gpu(HOST)
     again = deploy(one)
-    assert no_changes(again.out, HOST) == 6, again.about(HOST)
+    assert no_changes(again.out, HOST) == len(STEPS), again.about(HOST)
     lab.hold_gpu(HOST, 50)
     try:
-        assert no_changes(deploy(one).out, HOST) == 6
+        assert no_changes(deploy(one).out, HOST) == len(STEPS)
     finally:
         lab.free_gpu(HOST)
 
@@ -172,10 +172,10 @@ def test_a_changed_wish_makes_the_one_model_again_and_leaves_the_server_running(
     run = deploy(wish(one, max_context=5120))
     assert run.rc == 0, run.out
     assert "make the model r1:latest" in run.about(HOST)
-    assert no_changes(run.out, HOST) == 5
+    assert no_changes(run.out, HOST) == len(STEPS) - 2
     assert starts(lab, HOST, since) == 0
     assert "r1 runs 100% GPU with a context of 5120" in run.about(HOST)
-    assert no_changes(deploy(one).out, HOST) == 6
+    assert no_changes(deploy(one).out, HOST) == len(STEPS)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_an_older_ollama_is_planned_by_its_own_formulas(lab: Lab, planned: Inven
     assert first.rc == 0, first.out
     assert "by formula: this version of Ollama has no engine that can be asked" in first.about(host)
     assert "r1 runs 100% GPU" in first.about(host)
-    assert no_changes(deploy(planned).out, host) == 6
+    assert no_changes(deploy(planned).out, host) == len(STEPS)
 
 
 # --- models that the catalog lacks ----------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_models_that_are_to_be_resident_stay_in_memory_beside_each_other(
     assert {model["name"] for model in loaded} == {"r1:latest", "quick:latest"}
     assert all(model["size_vram"] == model["size"] for model in loaded)
     again = deploy(one.only(HOST))
-    assert no_changes(again.out, HOST) == 6, again.about(HOST)
+    assert no_changes(again.out, HOST) == len(STEPS), again.about(HOST)
     unload(lab, HOST)
     drop_in = "/etc/systemd/system/ollama.service.d/zz.conf"
     lab.write(HOST, drop_in, '[Service]\nEnvironment="OLLAMA_MAX_LOADED_MODELS=1"\n')

@@ -17,6 +17,7 @@ from corral.environment import environment_for
 from corral.errors import CorralError
 from corral.gguf_header import parse as parse_header
 from corral.gpus.inventory import Device, Inventory
+from corral.names import ModelName
 from corral.ollama.records import EngineNote, Record
 from corral.planner import catalog
 from corral.planner.models import FileModel
@@ -141,6 +142,14 @@ def test_what_the_engine_told_is_planned_with_while_the_version_is_the_same() ->
     assert again.told == Told(100, {name: 20})
     assert again.kept == {"r1"}
     assert plan_host(settings(ollama_version="0.34.5"), noted).told is None
+
+
+def test_the_notes_below_a_modelfile_are_read_as_they_were_written() -> None:
+    noted = Record(
+        "FROM a", "sha", ModelName.parse("b:c"), EngineNote("0.34.4", 100, -7), "by Ollama 0.34.4 (...): 9 MiB"
+    )
+    assert Record.read(noted.file) == noted
+    assert Record.read(Record("FROM a", "sha").file) == Record("FROM a", "sha")
 
 
 def test_memory_that_our_own_server_holds_is_planned_with() -> None:

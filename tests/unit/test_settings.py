@@ -97,6 +97,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         ({"models": [model(min_tokens_per_s=0)]}, ["models[0].min_tokens_per_s: 0 is not a speed", "above 0"]),
         ({"models": [model(min_tokens_per_s=float("nan"))]}, ["models[0].min_tokens_per_s: nan is not a speed"]),
         ({"models": [model(min_tokens_per_s="fast")]}, ["models[0].min_tokens_per_s: fast is not a speed"]),
+        ({"models": [{"name": "r1", "plan": {"attempts": -1}}]}, ["models[0].plan.attempts: ", "equal to 0"]),
     ],
 )
 def test_a_bad_value_is_refused_with_key_and_remedy(declared: dict[str, Any], words: list[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -288,10 +288,21 @@ def _upload(run: HostRun, path: Path, digest: str) -> None:
             raise ollama.ResponseError(answer.text, answer.status_code)
 
 
+def note_loaded(run: HostRun, name: str, loaded: str) -> Script:
+    """Notes below a model's Modelfile on the host how the model was loaded; see Record."""
+    file = layout.modelfile_name(ModelName.parse(name).short)
+    record = replace(Record.read(run.state.modelfiles[file]), loaded=loaded)
+    return _write(f"{layout.MODELFILES}/{file}", record)
+
+
 def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
     engine, told, plan = None, run.planned.told, run.planned.plans.get(wanted.spec.name)
     if plan and told and told.overhead_mib <= MOST_OVERHEAD_MIB:
         correction_mib = told.corrections_mib.get(plan.reference, 0)
         engine = EngineNote(run.settings.ollama_version, told.overhead_mib, correction_mib)
     record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None, engine)
-    return Script("service/write_file.sh", {"FILE": wanted.path, "MODE": "644", "TEXT": record.file})
+    return _write(wanted.path, record)
+
+
+def _write(path: str, record: Record) -> Script:
+    return Script("service/write_file.sh", {"FILE": path, "MODE": "644", "TEXT": record.file})

@@ -12,13 +12,15 @@ from corral.names import ModelName
 MANIFEST = "# corral: manifest "
 PULLED = "# corral: pulled "
 ENGINE = "# corral: planned with the engine of Ollama "
+LOADED = "# corral: loaded as planned "
 _ENGINE = re.compile(re.escape(ENGINE) + r"(\S+), overhead (\d{1,6}) MiB(?:, (-?\d{1,6}) MiB more than by formula)?")
 
 
 @dataclass(frozen=True)
 class EngineNote:
-    """What followed from an engine's answer when a model was planned: version is Ollama's; overhead_mib: what a
-    process takes on a GPU besides its model; correction_mib: what the model takes beyond the formulas."""
+    """What followed from an engine's answer when a model was planned, and from how it was loaded: version is Ollama's;
+    overhead_mib: what a process takes on a GPU besides its model; correction_mib: what the model takes beyond the
+    formulas."""
 
     version: str
     overhead_mib: int
@@ -28,17 +30,19 @@ class EngineNote:
 @dataclass(frozen=True)
 class Record:
     """A Modelfile with its notes. text: without them; digest: of the manifest that came of it, "" for none;
-    pulled: the base, if corral has pulled it; engine: None where none was asked."""
+    pulled: the base, if corral has pulled it; engine: None where none was asked; loaded: how the model was loaded
+    since, "" where it was not, or not as planned."""
 
     text: str
     digest: str
     pulled: ModelName | None = None
     engine: EngineNote | None = None
+    loaded: str = ""
 
     @classmethod
     def read(cls, file: str) -> Record:
         """Raises CorralError for a base whose name can't be one."""
-        text, digest, pulled, engine = [], "", None, None
+        text, digest, pulled, engine, loaded = [], "", None, None, ""
         for line in file.splitlines():
             if line.startswith(MANIFEST):
                 digest = line.removeprefix(MANIFEST).strip()
@@ -46,9 +50,11 @@ class Record:
                 pulled = ModelName.parse(line.removeprefix(PULLED))
             elif found := _ENGINE.fullmatch(line):
                 engine = EngineNote(found[1], int(found[2]), int(found[3] or 0))
+            elif line.startswith(LOADED):
+                loaded = line.removeprefix(LOADED)
             else:
                 text.append(line)
-        return cls("\n".join(text).rstrip(), digest, pulled, engine)
+        return cls("\n".join(text).rstrip(), digest, pulled, engine, loaded)
 
     @property
     def file(self) -> str:
@@ -59,6 +65,8 @@ class Record:
         if self.engine:
             more = f", {self.engine.correction_mib} MiB more than by formula" if self.engine.correction_mib else ""
             notes.append(f"{ENGINE}{self.engine.version}, overhead {self.engine.overhead_mib} MiB{more}")
+        if self.loaded:
+            notes.append(f"{LOADED}{self.loaded}")
         return "\n".join([self.text, *notes, ""])
 
     def made(self, file: str, listed: Mapping[ModelName, str]) -> ModelName | None:
