@@ -49,8 +49,6 @@ WORDS = tuple(
         "hence again still also perhaps surely indeed Let Wait Now us we it that this think check count add take find",
     )
 )
-#: About how many words an answer has.
-ANSWER_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Model:
     """One model. blocks: transformer layers; it has this many and `seed` decides its weights.
 
     name: as in manifests/. family, parameters: what the real model under the name says of itself.
-    template: of its prompts, "" for R1's.
+    template: of its prompts, "" for R1's. answer: about how many words an answer has.
     """
 
     name: str
@@ -86,6 +84,7 @@ class Model:
     seed: int = 0
     shape: Shape = TINY
     template: str = ""
+    answer: int = 40
 
 
 def _distills() -> tuple[Model, ...]:
@@ -105,16 +104,19 @@ def _distills() -> tuple[Model, ...]:
     return (*tags, Model(f"{LIBRARY}/latest", "llama", "8.0B", 3, 20))
 
 
-#: A model that is in no catalog. Of a prompt it reads three letters: more would take two cores ten seconds.
+#: Models that are in no catalog: one of 300 MB, and one of half that. Of a prompt they read three letters, and they
+#: answer briefly: more would take two cores ten seconds.
 HEAVY = Model(
     "registry.ollama.ai/lab/heavy/latest", "llama", "76M", 8, 50,
-    Shape(1024, 2048, 8, light=False), '{{ printf "%.3s" .Prompt }}',
+    Shape(1024, 2048, 8, light=False), '{{ printf "%.3s" .Prompt }}', 5,
 )  # fmt: skip
+LESS_HEAVY = replace(HEAVY, name="registry.ollama.ai/lab/heavy/half", parameters="38M", blocks=4, seed=51)
 MODELS = (
     *_distills(),
     Model("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
     Model("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 31),
     HEAVY,
+    LESS_HEAVY,
 )
 #: The other quantizations of the distills, under the names that they have on Hugging Face and in the library. They
 #: are the same few weights.
@@ -127,7 +129,7 @@ LICENSE = "These weights are random numbers. Do with them what you like.\n"
 
 
 def ensure_models(progress: Progress) -> Path:
-    """The directory of models, read-only, made when missing (seconds, 320 MB)."""
+    """The directory of models, read-only, made when missing (seconds, 480 MB)."""
     return cache.ensure("models", [Path(__file__), TEMPLATE], lambda target: _write_all(target, progress), progress)
 
 
@@ -304,10 +306,10 @@ def _add_tensors(writer: gguf.GGUFWriter, model: Model, random: np.random.Genera
             if model.family == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
                 writer.add_tensor(f"{prefix}.{name}.bias", _normal(random, rows))
     writer.add_tensor("output_norm.weight", ones)
-    writer.add_tensor("output.weight", _output(tokens, embedding, random).astype(outer))
+    writer.add_tensor("output.weight", _output(tokens, embedding, model.answer, random).astype(outer))
 
 
-def _output(tokens: Sequence[str], embedding: Array, random: np.random.Generator) -> Array:
+def _output(tokens: Sequence[str], embedding: Array, answer: int, random: np.random.Generator) -> Array:
     """The rows that score the next token: words by chance, the end now and then, anything else hardly ever."""
     import numpy as np
 
@@ -320,7 +322,7 @@ def _output(tokens: Sequence[str], embedding: Array, random: np.random.Generator
         if is_word:
             output[number, 1:] = _normal(random, width - 1) / width**0.5
         # Twice, because of the top_k and top_p words that a sampler looks at, the end must be one.
-        chance = 1.0 if is_word else 2 * len(WORDS) / ANSWER_LENGTH if token == END else 1e-6
+        chance = 1.0 if is_word else 2 * len(WORDS) / answer if token == END else 1e-6
         output[number, 0] = np.log(chance) / constant
     return output
 
