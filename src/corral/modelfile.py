@@ -44,6 +44,13 @@ _INT = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d{1,40}\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_PRERELEASE = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+#: semver.IsValid, with or without the v.
+_VERSION = re.compile(
+    r"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)(\.(0|[1-9]\d*)"
+    rf"(-{_PRERELEASE}(\.{_PRERELEASE})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?)?",
+    re.ASCII,
+)
 _TEXT_INSTRUCTIONS = ("from", "template", "system", "adapter", "renderer", "parser", "requires")
 _INSTRUCTIONS = (*_TEXT_INSTRUCTIONS, "license", "parameter", "message", "draft")
 _ROLES = ("system", "user", "assistant")
@@ -222,6 +229,8 @@ def parse(text: str) -> Modelfile:
             elif earlier is not None:
                 raise _at(line, f"parameter {argument} is given twice", "keep one of the two")
             settings[argument] = setting
+        elif instruction == "requires" and not _VERSION.fullmatch(value):
+            raise _at(line, f"REQUIRES {value!r} is not a version", "write it as in 0.14.0")
         elif instruction in texts:
             raise _at(line, f"a second {instruction.upper()}", "keep one of the two")
         else:
@@ -247,13 +256,15 @@ def _commands(text: str) -> Iterator[tuple[int, str, str, str]]:
         line = lines[start].strip(_BLANK)
         if not line or line.startswith("#"):
             continue
-        head = re.match(r"[ \t]*([A-Za-z]+)(?:[ \t](.*)|$)", lines[start], re.DOTALL)
-        word = head[1].lower() if head else ""
-        if head is None or word not in _INSTRUCTIONS:
+        first = re.split(r"[ \t]", line)[0]
+        word = first.lower()
+        if word not in _INSTRUCTIONS:
             known = ", ".join(each.upper() for each in _INSTRUCTIONS)
-            first = re.split(r"[ \t]", line)[0]
             raise _at(start + 1, f"{first!r} is not an instruction", f"Ollama knows {known}")
-        value, argument = head[2] or "", ""
+        value, argument = lines[start].lstrip(" \t")[len(word) :], ""
+        if not value.startswith((" ", "\t")):
+            raise _at(start + 1, f"{first} has nothing after it, not even a blank", "complete the line")
+        value = value[1:]
         if word in ("parameter", "message"):
             pattern = r"([A-Za-z0-9_]+)[ \t](.*)" if word == "parameter" else r"([A-Za-z]+)[ \t](.*)"
             named = re.match(pattern, value, re.DOTALL)

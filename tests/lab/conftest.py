@@ -23,6 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+import tests.repeatable  # noqa: E402, F401
 from lab.hosts import Lab, State  # noqa: E402
 
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
@@ -183,7 +184,7 @@ def start() -> Iterator[Start]:
         process.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def deploy() -> Deploy:
     """Run a deploy to its end."""
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from corral.errors import CorralError
 from corral.modelfile import (
-    PARAMETERS,
     ChatTemplate,
     Message,
     Modelfile,
@@ -24,15 +23,12 @@ from corral.modelfile import (
     parameter,
     parameters,
     parse,
-    printable,
     quote,
     render,
     to_create_request,
     unquote,
 )
-
-settings.register_profile("unit", database=None, deadline=None)
-settings.load_profile("unit")
+from tests.generated import hard_text, licences, messages, settings_of_any_kind, some_text, texts, versions
 
 ROOT = Path(__file__).parents[2]
 LOADER = jinja2.FileSystemLoader(ROOT / "templates" / "modelfiles")
@@ -98,7 +94,9 @@ def test_characters_that_ollama_drops_are_dropped() -> None:
     [
         ("SYSTEM x\n", "no FROM line"),
         ("FROM x\nFORM y\n", "line 2: 'FORM' is not an instruction"),
-        ("FROM\n", "no FROM line"),
+        ("FROM \n", "no FROM line"),
+        ("FROM x\nLICENSE\n", "line 2: LICENSE has nothing after it"),
+        ("FROM", "line 1: FROM has nothing after it"),
         ("FROM x\n\u3000\n", "line 2"),
         ("FROM x\nPARAMETER num_cxt 1\n", "line 2: Ollama has no parameter 'num_cxt'. Did you mean num_ctx?"),
         ("FROM x\nPARAMETER num_ctx 4k\n", "line 2: parameter num_ctx is '4k', which is not a whole number"),
@@ -113,6 +111,7 @@ def test_characters_that_ollama_drops_are_dropped() -> None:
         ("FROM x\nMESSAGE tool x\n", "line 2: 'tool' is no role"),
         ('FROM x\n\nSYSTEM """a\nb\n', "line 3: the quotes that open here are never closed"),
         ("FROM x\nFROM y\n", "line 2: a second FROM"),
+        ("FROM x\nREQUIRES 0.14.x\n", "line 2: REQUIRES '0.14.x' is not a version"),
         ("FROM x\nDRAFT y\n", "line 2: DRAFT is not supported"),
     ],
 )
@@ -182,8 +181,6 @@ def test_rounding_to_32_bits_keeps_every_32_bit_float(number: float) -> None:
 
 # --- writing ------------------------------------------------------------------------------------------
 
-hard_text = st.text(st.sampled_from('ab"" \t\n\r#é｜▁{}:\\FROM') | st.characters(), max_size=30)
-
 
 @given(hard_text)
 def test_quoted_text_reads_back_or_is_refused(text: str) -> None:
@@ -213,36 +210,18 @@ def test_triple_quotes_inside_a_line_are_no_problem() -> None:
     assert unquote(quote('use """x""" here\nand there')) == 'use """x""" here\nand there'
 
 
-def writable(text: str) -> bool:
-    try:
-        quote(text)
-    except CorralError:
-        return False
-    return True
-
-
-texts = hard_text.map(printable).filter(writable)
-some_text = texts.filter(bool)
-setting_values: dict[type, st.SearchStrategy[object]] = {
-    int: st.integers(-(2**53), 2**53),
-    float: st.floats(width=32, allow_nan=False, allow_infinity=False).map(float32),
-    bool: st.booleans(),
-    tuple: st.lists(texts, min_size=1, max_size=4, unique=True).map(tuple),
-}
 modelfiles = st.builds(
     Modelfile,
     from_=some_text,
-    parameters=st.fixed_dictionaries({}, optional={n: setting_values[k] for n, k in PARAMETERS.items()}),
+    parameters=settings_of_any_kind,
     template=texts,
     system=texts,
     adapter=texts,
-    licenses=st.lists(texts, max_size=3).map(tuple),
-    messages=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), max_size=3).map(
-        tuple
-    ),
+    licenses=licences,
+    messages=messages,
     renderer=texts,
     parser=texts,
-    requires=texts,
+    requires=versions,
 )
 
 
@@ -294,6 +273,11 @@ def test_a_mistake_in_a_template_is_told_with_template_and_line(template: str, m
     with pytest.raises(CorralError) as error:
         written(Modelfile("x"), template)
     assert message in str(error.value)
+
+
+def test_a_chat_template_is_never_read_as_jinja() -> None:
+    chat = "{{- .System }}{% raw %}{# {{ nope }} #}<｜User｜>\n{{ .Prompt }}"
+    assert render(Modelfile("x", template=chat), name="a", host="b", loader=LOADER).modelfile.template == chat
 
 
 def test_a_mistake_in_a_template_file_is_told_by_its_name(tmp_path: Path) -> None:
