@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import gevent
 import httpx
-import ollama
 import testinfra.host
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -304,7 +303,7 @@ class Machine:
         if running is None:
             raise CorralError(f"{name} is not in /api/ps after it answered", "Is OLLAMA_KEEP_ALIVE 0?")
         speed = answer.eval_count / max((answer.eval_duration or 0) / 1e9, 1e-9)
-        return Loaded(name, running.context, running.size, running.on_gpu, speed)
+        return Loaded.of(name, running, speed)
 
     def _vantage(self, name: str) -> Vantage:
         if name not in self._clients:
@@ -336,10 +335,7 @@ class Machine:
         return differences(effective(base, wanted.modelfile), seen)
 
     def _meaning(self, name: ModelName) -> Meaning:
-        answer = api.http(self.run.api).post("/api/show", json={"model": name.short})
-        if answer.status_code != 200:
-            raise ollama.ResponseError(answer.text, answer.status_code)
-        return Meaning.of_show(answer.json())
+        return Meaning.of_show(api.show(self.run.api, name.short))
 
 
 class Fleet:

@@ -20,7 +20,6 @@ from corral.clients import Vantage
 from corral.errors import CorralError
 from corral.firewall import missing, wider_than
 from corral.gpus.judgement import usable
-from corral.names import ModelName
 from corral.ollama import api
 from corral.ollama.models import wanted_models
 from corral.run import HostRun
@@ -52,6 +51,10 @@ class Loaded:
     size: int
     on_gpu: int
     tokens_per_s: float
+
+    @classmethod
+    def of(cls, name: str, running: api.Running, tokens_per_s: float) -> Loaded:
+        return cls(name, running.context, running.size, running.on_gpu, tokens_per_s)
 
     @property
     def where(self) -> str:
@@ -284,8 +287,7 @@ def _use(run: HostRun, vantage: Vantage, address: str, verdict: Verdict) -> None
 def _check_resident(run: HostRun, client: ollama.Client) -> Check:
     """All models have been used, one after the other: none has been unloaded for another."""
     with api.said("looking at the loaded models"):
-        there = {ModelName.parse(one.model or "") for one in client.ps().models}
-    gone = [spec.name for spec in run.models if ModelName.parse(spec.name) not in there]
+        gone = [spec.name for spec in run.models if api.running(client, spec.name) is None]
     return Check(
         "resident",
         not gone,
@@ -359,9 +361,7 @@ def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
     tokens = int(answer.eval_count or 0)
     speed = tokens / (answer.eval_duration / 1e9) if answer.eval_duration else 0.0
     running = api.running(client, spec.name)
-    if running is None:
-        return None, tokens
-    return Loaded(spec.name, running.context, running.size, running.on_gpu, speed), tokens
+    return (Loaded.of(spec.name, running, speed) if running else None), tokens
 
 
 def _off_gpu(run: HostRun, loaded: Loaded) -> Check:

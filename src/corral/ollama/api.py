@@ -19,6 +19,7 @@ import ollama
 from rich.filesize import decimal
 
 from corral.errors import CorralError
+from corral.meaning import Meaning
 from corral.names import ModelName
 from corral.remote import Remote, Stream
 
@@ -141,13 +142,30 @@ class Running:
     on_gpu: int
 
 
+def show(client: ollama.Client, name: str) -> dict[str, Any]:
+    """What the server says of a model. Raises ollama.ResponseError, for one that it does not have as well."""
+    answer = http(client).post("/api/show", json={"model": name})
+    if answer.status_code != 200:
+        raise ollama.ResponseError(answer.text, answer.status_code)
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
 def running(client: ollama.Client, name: str) -> Running | None:
-    """The model of that name, if it is loaded."""
-    wanted = ModelName.parse(name)
-    for model in client.ps().models:
-        if ModelName.parse(model.model or "") == wanted:
-            return Running(int(model.context_length or 0), int(model.size or 0), int(model.size_vram or 0))
-    return None
+    """How the server runs a model; None where it is not loaded.
+
+    A process is one per file of weights, and listed under the model that it was started for (sched.go): models that
+    differ in nothing that a process is started with share it.
+    """
+    wanted, listed = ModelName.parse(name), client.ps().models
+    found = next((each for each in listed if ModelName.parse(each.model or "") == wanted), None)
+    if found is None and listed:
+        weights = Meaning.of_show(show(client, name)).weights
+        same = (each for each in listed if Meaning.of_show(show(client, each.model or "")).weights == weights)
+        found = next(same, None) if weights else None
+    if found is None:
+        return None
+    return Running(int(found.context_length or 0), int(found.size or 0), int(found.size_vram or 0))
 
 
 def unload(client: ollama.Client, name: str) -> None:

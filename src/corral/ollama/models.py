@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jinja2
 import ollama
@@ -177,10 +177,11 @@ def changes(run: HostRun) -> list[Change]:
         return [Change(f"make the model {w.summary}", _nobody_serves) for w in wanted]
     with api.said("listing the models"):
         listed = {ModelName.parse(m.model or ""): m.digest or "" for m in run.api.list().models}
-    found = []
+    found: dict[str, Change] = {}
     for model in wanted:
-        found += _changes(run, model, listed)
-    return found + (_removals(run, wanted, listed) if sync else [])
+        # Several models may be made from one base, which is pulled once.
+        found |= {change.summary: change for change in _changes(run, model, listed)}
+    return [*found.values(), *(_removals(run, wanted, listed) if sync else [])]
 
 
 def _removals(run: HostRun, wanted: Sequence[Wanted], listed: Mapping[ModelName, str]) -> list[Change]:
@@ -242,17 +243,9 @@ def _differences(run: HostRun, wanted: Wanted) -> list[str]:
         if isinstance(wanted.source, GgufFile):
             base = Meaning.of_gguf(f"sha256:{wanted.file_digest}")
         else:
-            base = Meaning.of_show(_show(run.api, wanted.source.short))
-        seen = Meaning.of_show(_show(run.api, wanted.name.short))
+            base = Meaning.of_show(api.show(run.api, wanted.source.short))
+        seen = Meaning.of_show(api.show(run.api, wanted.name.short))
     return differences(effective(base, wanted.modelfile), seen)
-
-
-def _show(client: ollama.Client, name: str) -> dict[str, Any]:
-    answer = api.http(client).post("/api/show", json={"model": name})
-    if answer.status_code != 200:
-        raise ollama.ResponseError(answer.text, answer.status_code)
-    shown: dict[str, Any] = answer.json()
-    return shown
 
 
 def _pull(run: HostRun, wanted: Wanted) -> None:
