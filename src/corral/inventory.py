@@ -6,7 +6,8 @@ the clients that verification needs, raises CorralError before anything is done.
 
 Precedence, first wins: pyinfra's --data; the YAML's host; its groups, the last one that the host names
 first; group_data/GROUP.py; group_data/all.py; the YAML's defaults; the defaults in settings.py. Only
-`environment` is put together from all places in the YAML, variable by variable; null takes one away.
+`environment` and `modelfile_variables` are put together from all places in the YAML, variable by variable; null takes
+one away.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def _invalid(name: str) -> str:
 
 _CONNECTION_KEYS = frozenset(Connection.model_fields)
 _SETTING_KEYS = frozenset(Settings.model_fields)
+_MERGED = ("environment", "modelfile_variables")
 _SHARED_KEYS = (_CONNECTION_KEYS | _SETTING_KEYS) - {"address"}
 _HOST_KEYS = _CONNECTION_KEYS | _SETTING_KEYS | {"groups"}
 _CLIENT_KEYS = _CONNECTION_KEYS | {"expect"}
@@ -165,7 +167,7 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Merged:
-    """Layers put together. origins: where each key, or each variable of environment, comes from."""
+    """Layers put together. origins: where each key, or each variable of a mapping that is merged, comes from."""
 
     values: dict[str, Any]
     origins: Mapping[_YamlPath, _YamlPath]
@@ -179,7 +181,7 @@ class _Merged:
 
 
 def _merge(*layers: _Layer) -> _Merged:
-    """Later layers win; environment is merged by variable. A connection key without a value says nothing."""
+    """Later layers win; _MERGED are merged by variable. A connection key without a value says nothing."""
     values: dict[str, Any] = {}
     origins: dict[_YamlPath, _YamlPath] = {}
     for layer in layers:
@@ -187,7 +189,7 @@ def _merge(*layers: _Layer) -> _Merged:
             if value is None and key in _CONNECTION_KEYS:
                 continue
             origins[(key,)] = (*layer.path, key)
-            if key == "environment" and isinstance(value, Mapping):
+            if key in _MERGED and isinstance(value, Mapping):
                 origins.update({(key, name): (*layer.path, key, name) for name in value})
                 earlier = values.get(key)
                 value = {**earlier, **value} if isinstance(earlier, Mapping) else value

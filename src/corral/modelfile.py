@@ -14,7 +14,7 @@ import struct
 import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
 import jinja2
@@ -55,6 +55,8 @@ _TEXT_INSTRUCTIONS = ("from", "template", "system", "adapter", "renderer", "pars
 _INSTRUCTIONS = (*_TEXT_INSTRUCTIONS, "license", "parameter", "message", "draft")
 _ROLES = ("system", "user", "assistant")
 _BLANK = " \t\r\n"
+#: create.go of 0.34.1 began to refuse adapters; models that have one still run.
+LAST_WITH_ADAPTERS = (0, 34, 0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Modelfile:
 
     from_: a model's name or a path to a GGUF file, as written.
     parameters: by name, of the types in PARAMETERS; `stop` is a tuple in the order written.
-    adapter: a path to a LoRA adapter, as written. Ollama 0.34 refuses these.
+    adapter: a path to a LoRA adapter, as written. Ollama takes these up to 0.34.0 (LAST_WITH_ADAPTERS).
     """
 
     from_: str
@@ -84,6 +86,10 @@ class Modelfile:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+
+
+#: What every template of a Modelfile may mention.
+TEMPLATE_NAMES = (*(item.name.rstrip("_") for item in fields(Modelfile)), "name", "host", "parameter_lines")
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,7 @@ def parse(text: str) -> Modelfile:
     settings: dict[str, Setting] = {}
     licenses: list[str] = []
     messages: list[Message] = []
-    for line, instruction, argument, value in _commands(text):
+    for line, _, instruction, argument, value in _commands(text):
         if instruction == "draft":
             raise _at(line, "DRAFT is not supported", "Leave it out")
         if instruction == "license":
@@ -246,9 +252,23 @@ def parse(text: str) -> Modelfile:
     )
 
 
-def _commands(text: str) -> Iterator[tuple[int, str, str, str]]:
-    """Line number, instruction (lower case), parameter name or role ("" for the others) and value."""
-    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text.removeprefix("\ufeff"))
+def with_adapter(rendered: Rendered, path: str) -> Rendered:
+    """The same Modelfile with another path in its ADAPTER line."""
+    lines = _lines(rendered.text)
+    for first, last, instruction, _, _ in _commands(rendered.text):
+        if instruction == "adapter":
+            lines[first - 1 : last] = [f"ADAPTER {quote(path)}\n", *[""] * (last - first)]
+    return Rendered("".join(lines), replace(rendered.modelfile, adapter=path))
+
+
+def _lines(text: str) -> list[str]:
+    """With their ends; a byte order mark is left out."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text.removeprefix("\ufeff"))
+
+
+def _commands(text: str) -> Iterator[tuple[int, int, str, str, str]]:
+    """First and last line, instruction (lower case), parameter name or role ("" for the others) and value."""
+    lines = _lines(text)
     at = 0
     while at < len(lines):
         start = at
@@ -281,7 +301,7 @@ def _commands(text: str) -> Iterator[tuple[int, str, str, str]]:
             unquoted = unquote(value)
         if unquoted is None:
             raise _at(start + 1, "the quotes that open here are never closed", "close them at a line's end")
-        yield start + 1, word, argument, unquoted
+        yield start + 1, at, word, argument, unquoted
 
 
 def unquote(raw: str) -> str | None:
@@ -347,7 +367,7 @@ def render(
     """Writes a Modelfile for `wanted` through a Jinja template, then reads it back as Ollama will.
 
     name, host: the model's and the host's, for the template to mention.
-    variables: more for the template to use (what is known about the host, say).
+    variables: more for the template to mention, under other names than TEMPLATE_NAMES.
 
     A template of the user's own may add to what is wanted (a licence, a parameter), never leave out or
     change it. Raises CorralError with template and line.
@@ -400,7 +420,9 @@ def _in_template(template: str, error: Exception) -> CorralError:
             place = f"{template if file.startswith('<') else PurePosixPath(file).name}, line {line}"
     if isinstance(error, CorralError):
         return CorralError(f"{place}: {error.problem}", error.remedy)
-    return CorralError(f"{place}: {error}", "Correct the template, or declare what it asks for")
+    if isinstance(error, jinja2.UndefinedError):
+        return CorralError(f"{place}: {error}", "Correct the template, or declare it in modelfile_variables")
+    return CorralError(f"{place}: {error}", "Correct the template")
 
 
 def _left_out(wanted: Modelfile, got: Modelfile) -> Iterator[str]:

@@ -33,7 +33,7 @@ from corral import layout
 from corral.environment import DEFAULT_HOST, KNOWN_VERSION, has_password, normalise
 from corral.errors import CorralError
 from corral.firewall.scope import Scope
-from corral.modelfile import Setting, parameter
+from corral.modelfile import TEMPLATE_NAMES, Setting, parameter
 from corral.names import ModelName, classify_from
 from corral.planner import catalog
 from corral.planner.choice import RESERVE_MIB, Wishes, wishes_for
@@ -419,6 +419,13 @@ class Settings(BaseModel):
         description="The models to serve: name, from or plan, and where wanted parameters, template, system, "
         "modelfile and min_tokens_per_s, below which verification fails.",
     )
+    modelfile_variables: dict[str, Any] = _setting(
+        {},
+        kind="mapping",
+        shown="{}",
+        example="{language: German, cores: 8}",
+        description="What your own templates of Modelfiles may mention, by name: texts, numbers, true or false, lists.",
+    )
     sync_models: bool = _setting(
         False,
         kind="true or false",
@@ -536,6 +543,24 @@ class Settings(BaseModel):
         if not isinstance(value, Mapping):
             raise BadValue("must map variables to values", "Write it like {OLLAMA_KEEP_ALIVE: 24h}")
         return normalise({str(name): given for name, given in value.items()})
+
+    @field_validator("modelfile_variables", mode="before")
+    @classmethod
+    def _are_variables(cls, value: object) -> dict[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise BadValue("must map names to values", "Write it like {language: German}")
+        variables = {str(name): given for name, given in value.items() if given is not None}
+        for name, given in variables.items():
+            if name in TEMPLATE_NAMES:
+                raise BadValue("has a meaning of its own in templates", "Choose another name", (name,))
+            if not name.isidentifier():
+                raise BadValue("is no variable's name", "Use letters, digits and _", (name,))
+            items = given if isinstance(given, (list, tuple)) else [given]
+            if not all(isinstance(item, (str, int, float)) for item in items):
+                raise BadValue("is neither text, number, true or false, nor a list of these", "Write it flat", (name,))
+        return variables
 
     @field_validator("allow_from")
     @classmethod

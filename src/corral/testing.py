@@ -332,7 +332,7 @@ class Machine:
             base = seen
             if isinstance(wanted.source, ModelName) and wanted.source in self.listed_models():
                 base = self._meaning(wanted.source)
-        return differences(effective(base, wanted.modelfile), seen)
+        return differences(effective(base, wanted.modelfile, wanted.digests), seen)
 
     def _meaning(self, name: ModelName) -> Meaning:
         return Meaning.of_show(api.show(self.run.api, name.short))

@@ -98,6 +98,21 @@ hosts:
     assert data_of(inventory, "alpha")["environment"] == expected
 
 
+def test_variables_of_templates_are_put_together_by_name(tmp_path: Path) -> None:
+    inventory = read(
+        tmp_path,
+        """
+defaults: {modelfile_variables: {language: German, cores: 4, quiet: true}}
+groups: {g: {modelfile_variables: {cores: 8, topics: [physics, Go]}}}
+hosts:
+  alpha: {groups: [g], modelfile_variables: {language: French, quiet: }}
+""",
+    )
+    expected = {"language": "French", "cores": 8, "topics": ["physics", "Go"]}
+    assert inventory.hosts["alpha"].settings.modelfile_variables == expected
+    assert data_of(inventory, "alpha")["modelfile_variables"] == expected
+
+
 def test_data_for_pyinfra_gives_the_same_settings_again(tmp_path: Path) -> None:
     inventory = read(
         tmp_path,
@@ -166,6 +181,10 @@ ONE_BAD_HOST = [
     ("groups: [all]", "3: hosts.bad.groups: all cannot be a group's name."),
     ("groups: [[x]]", "3: hosts.bad.groups: ['x'] cannot be a group's name."),
     ("environment:\n      OLLAMA_DEBUG: 1\n      OLLAMA_VULKAN: maybe", "5: hosts.bad.environment.OLLAMA_VULKAN: "),
+    ("modelfile_variables: German", "3: hosts.bad.modelfile_variables: must map names to values"),
+    ("modelfile_variables:\n      from: x", "4: hosts.bad.modelfile_variables.from: has a meaning of its own"),
+    ("modelfile_variables:\n      my-name: x", "4: hosts.bad.modelfile_variables.my-name: is no variable's name"),
+    ("modelfile_variables:\n      a: {b: c}", "4: hosts.bad.modelfile_variables.a: is neither text, number"),
     ("models:\n    - name: r1", "4: hosts.bad.models[0].from: is missing."),
     (
         "models:\n    - name: r1\n      from: deepseek-r1\n      parameters:\n        num_ctx: big",

@@ -17,6 +17,7 @@ from corral.modelfile import (
     ChatTemplate,
     Message,
     Modelfile,
+    Rendered,
     Setting,
     chat_template,
     float32,
@@ -27,6 +28,7 @@ from corral.modelfile import (
     render,
     to_create_request,
     unquote,
+    with_adapter,
 )
 from tests.generated import hard_text, licences, messages, settings_of_any_kind, some_text, texts, versions
 
@@ -278,6 +280,13 @@ def test_a_mistake_in_a_template_is_told_with_template_and_line(template: str, m
 def test_a_chat_template_is_never_read_as_jinja() -> None:
     chat = "{{- .System }}{% raw %}{# {{ nope }} #}<｜User｜>\n{{ .Prompt }}"
     assert render(Modelfile("x", template=chat), name="a", host="b", loader=LOADER).modelfile.template == chat
+
+
+def test_the_adapter_of_a_template_gets_another_path_and_nothing_else_changes() -> None:
+    text = 'FROM x\nSYSTEM """be\nADAPTER brief"""\r\nadapter "./my\nlora.gguf"\nLICENSE mine'
+    rendered = with_adapter(Rendered(text, parse(text)), "/blobs/sha256-1")
+    assert rendered.text == 'FROM x\nSYSTEM """be\nADAPTER brief"""\r\nADAPTER /blobs/sha256-1\nLICENSE mine'
+    assert rendered.modelfile == parse(rendered.text)
 
 
 def test_a_mistake_in_a_template_file_is_told_by_its_name(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from corral.gpus.inventory import MIG_DIVIDED, Device, Inventory, Problem
+from corral.versions import numbers
 
 #: The first version whose engine is llama-server.
 LLAMA_SERVER = (0, 30)
@@ -24,7 +24,7 @@ def problems(inventory: Inventory, ollama_version: str, integrated: bool = False
 
     integrated: Ollama is told to use integrated GPUs (OLLAMA_IGPU_ENABLE).
     """
-    version = _numbers(ollama_version)
+    version = numbers(ollama_version)
     return (
         *inventory.problems,
         *_drivers(inventory),
@@ -36,13 +36,13 @@ def problems(inventory: Inventory, ollama_version: str, integrated: bool = False
 
 def usable(inventory: Inventory, ollama_version: str, integrated: bool = False) -> tuple[Device, ...]:
     """The devices that this version of Ollama computes on. integrated: as for problems()."""
-    version = _numbers(ollama_version)
+    version = numbers(ollama_version)
     return tuple(device for device in inventory.computing if not _is_left_out(device, version, integrated))
 
 
 def cuda_runner(device: Device) -> str:
     """The CUDA runner that Ollama takes for an NVIDIA card: cuda_v13, cuda_v12, or "" where none serves it."""
-    capability, driver = _numbers(device.compute_capability), _numbers(device.driver)[:1]
+    capability, driver = numbers(device.compute_capability), numbers(device.driver)[:1]
     if not capability or capability < LEAST_CAPABILITY:
         return ""
     return "cuda_v13" if capability >= LEAST_CAPABILITY_V13 and driver >= (LEAST_DRIVER_V13,) else "cuda_v12"
@@ -88,7 +88,7 @@ def _device(device: Device, inventory: Inventory, version: tuple[int, ...]) -> I
 
 
 def _cuda(device: Device, inventory: Inventory, version: tuple[int, ...]) -> Iterator[Problem]:
-    capability, driver = _numbers(device.compute_capability), _numbers(device.driver)
+    capability, driver = numbers(device.compute_capability), numbers(device.driver)
     if capability and capability < LEAST_CAPABILITY:
         yield Problem(
             f"{device.where} has compute capability {device.compute_capability}, and Ollama's CUDA needs 5.0",
@@ -156,10 +156,6 @@ def _instances(inventory: Inventory) -> Iterator[Problem]:
                 f"{card.where} is cut into {count} MIG instances, of which a program sees one",
                 "Name it in environment: CUDA_VISIBLE_DEVICES: MIG-... (nvidia-smi -L lists them)",
             )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0]))
 
 
 def _named(version: tuple[int, ...]) -> str:

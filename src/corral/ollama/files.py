@@ -1,30 +1,41 @@
-"""GGUF files on the controller that models are made from."""
+"""GGUF files on the controller: those that models are made from, and adapters."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import gevent
 
 from corral.errors import CorralError
-from corral.names import GgufFile
 
 
-def local(source: GgufFile, inventory: Path) -> Path:
-    """Where a file lies: its path counts from the inventory's directory."""
-    return inventory.parent / Path(source.path).expanduser()
+@dataclass(frozen=True)
+class LocalFile:
+    """A GGUF file on the controller. sha256: in hex."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def digest(self) -> str:
+        """As Ollama writes it."""
+        return f"sha256:{self.sha256}"
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a GGUF file, in hex. Raises CorralError where there is none."""
+def local_file(inventory: Path, key: str, written: str) -> LocalFile:
+    """A file whose path counts from the inventory's directory. Raises CorralError for one that can't be read, naming
+    the key."""
+    path = inventory.parent / Path(written).expanduser()
     try:
         stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
+        return LocalFile(path, _digest(path, stat.st_size, stat.st_mtime_ns))
     except OSError as error:
         raise CorralError(
-            f"from: the file {path} can't be read ({error.strerror})", "Its path counts from the inventory's directory"
+            f"{key}: the file {path} can't be read ({error.strerror})",
+            "Its path counts from the inventory's directory",
         ) from error
 
 
@@ -35,8 +46,8 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     # In a thread: minutes for a large file, in which other hosts must go on hearing from this run (lib.sh).
-    found: str = gevent.get_hub().threadpool.apply(of_file)
-    return found
+    digest: str = gevent.get_hub().threadpool.apply(of_file)
+    return digest
 
 
 def blob(models_dir: str, sha256: str) -> str:

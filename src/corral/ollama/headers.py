@@ -90,8 +90,8 @@ def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel | CorralEr
     for name, source in sources.items():
         try:
             if isinstance(source, GgufFile):
-                path = files.local(source, run.inventory_path)
-                found[name] = _of_file(name, path, files.blob(run.settings.models_dir, files.digest(path)))
+                file = files.local_file(run.inventory_path, "from", source.path)
+                found[name] = _of_file(name, file.path, files.blob(run.settings.models_dir, file.sha256))
                 continue
             weights = asked[source]
             if isinstance(weights, CorralError):

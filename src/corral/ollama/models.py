@@ -19,13 +19,14 @@ import jinja2
 import ollama
 from rich.filesize import decimal
 
-from corral import layout, modelfile
+from corral import gguf_header, layout, modelfile, versions
 from corral.changes import Change
 from corral.errors import CorralError
 from corral.meaning import Meaning, differences, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
 from corral.ollama import api, files, registry
+from corral.ollama.files import LocalFile
 from corral.ollama.records import EngineNote, Record
 from corral.planner.models import FileModel
 from corral.run import HostRun
@@ -44,19 +45,24 @@ class Wanted:
 
     text: the Modelfile as it shall lie on the host, without the record of its manifest.
     source: the model or the file on the controller that it is made from.
-    file_digest: SHA-256 of that file in hex, "" for a model.
+    files: what is to be uploaded for it, by the path of the blob that FROM or ADAPTER names.
     """
 
     spec: ModelSpec
     name: ModelName
     source: ModelName | GgufFile
-    file_digest: str
+    files: Mapping[str, LocalFile]
     text: str
     modelfile: Modelfile
 
     @property
     def path(self) -> str:
         return layout.modelfile_path(self.name.short)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of its files, by the paths in the Modelfile."""
+        return {path: file.digest for path, file in self.files.items()}
 
     @property
     def summary(self) -> str:
@@ -73,15 +79,21 @@ def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
     try:
         name = ModelName.parse(spec.name)
         source = classify_from(spec.from_)
-        digest = files.digest(_local(run, source)) if isinstance(source, GgufFile) else ""
+        base = files.local_file(run.inventory_path, "from", source.path) if isinstance(source, GgufFile) else None
+        uploads = {_blob(run, base): base} if base else {}
         rendered = modelfile.render(
-            _declared(run, spec, files.blob(run.settings.models_dir, digest) if digest else spec.from_),
+            _declared(run, spec, _blob(run, base) if base else spec.from_),
             name=spec.name,
             host=run.name,
             loader=jinja2.FileSystemLoader(run.project / "templates/modelfiles"),
             template=spec.modelfile,
+            variables=run.settings.modelfile_variables,
         )
-        return Wanted(spec, name, source, digest, rendered.text, rendered.modelfile)
+        if rendered.modelfile.adapter:
+            adapter = _adapter(run, rendered.modelfile.adapter)
+            uploads[_blob(run, adapter)] = adapter
+            rendered = modelfile.with_adapter(rendered, _blob(run, adapter))
+        return Wanted(spec, name, source, uploads, rendered.text, rendered.modelfile)
     except CorralError as error:
         raise CorralError(f"models: {spec.name}: {error.problem}", error.remedy, error.detail) from error
 
@@ -97,8 +109,25 @@ def _declared(run: HostRun, spec: ModelSpec, from_: str) -> Modelfile:
     return Modelfile(from_, parameters, template, spec.system or "")
 
 
-def _local(run: HostRun, source: GgufFile) -> Path:
-    return files.local(source, run.inventory_path)
+def _adapter(run: HostRun, path: str) -> LocalFile:
+    """The LoRA adapter that an ADAPTER line names. Raises CorralError for what the server would not take for one."""
+    version = run.settings.ollama_version
+    if versions.numbers(version) > modelfile.LAST_WITH_ADAPTERS:
+        last = ".".join(map(str, modelfile.LAST_WITH_ADAPTERS))
+        raise CorralError(
+            f"ADAPTER: Ollama {version} makes no models with adapters any more",
+            f"Merge the adapter into its model's weights and name that file with from, or declare {last} or older",
+        )
+    found = files.local_file(run.inventory_path, "ADAPTER", path)
+    kind = gguf_header.read_file(found.path).metadata.get("general.type")
+    if kind != "adapter":
+        raise CorralError(f"ADAPTER: {path} is a GGUF file, but no adapter", "Name a LoRA adapter in GGUF's format")
+    return found
+
+
+def _blob(run: HostRun, file: LocalFile) -> str:
+    """Where the server keeps it."""
+    return files.blob(run.settings.models_dir, file.sha256)
 
 
 def check(run: HostRun) -> None:
@@ -106,7 +135,9 @@ def check(run: HostRun) -> None:
     wanted = wanted_models(run)
     here = {ModelName.parse(name) for name in run.state.manifests}
     missing = {w.source: w for w in wanted if isinstance(w.source, ModelName) and w.source not in here}
-    need = sum(_upload_bytes(run, w) for w in wanted if w.name not in here)
+    uploads = {file.sha256: file for w in wanted if w.name not in here for file in w.files.values()}
+    # Ollama keeps a file as it is (create.go of 0.34.4).
+    need = sum(file.path.stat().st_size for file in uploads.values())
     for (source, which), size in zip(missing.items(), _registry_sizes(run, list(missing)), strict=True):
         if isinstance(size, CorralError):
             raise CorralError(
@@ -135,11 +166,6 @@ def _check_plan(run: HostRun, wanted: Wanted, whole: int) -> None:
             f"{plan.entry.title} at {plan.quantization} is {decimal(tensors)}: the name leads to another model by now",
             "Name the model that you want with from; corral's catalog needs a new name for it",
         )
-
-
-def _upload_bytes(run: HostRun, wanted: Wanted) -> int:
-    """What a file on the controller will take on the host. Ollama keeps it as it is (create.go of 0.34.4)."""
-    return _local(run, wanted.source).stat().st_size if isinstance(wanted.source, GgufFile) else 0
 
 
 class _Size(NamedTuple):
@@ -241,11 +267,11 @@ def _differences(run: HostRun, wanted: Wanted) -> list[str]:
     """In what the model that is there differs in meaning from the one that is declared."""
     with api.said(f"looking at {wanted.name.short}"):
         if isinstance(wanted.source, GgufFile):
-            base = Meaning.of_gguf(f"sha256:{wanted.file_digest}")
+            base = Meaning.of_gguf(wanted.digests[wanted.modelfile.from_])
         else:
             base = Meaning.of_show(api.show(run.api, wanted.source.short))
         seen = Meaning.of_show(api.show(run.api, wanted.name.short))
-    return differences(effective(base, wanted.modelfile), seen)
+    return differences(effective(base, wanted.modelfile, wanted.digests), seen)
 
 
 def _pull(run: HostRun, wanted: Wanted) -> None:
@@ -256,11 +282,9 @@ def _pull(run: HostRun, wanted: Wanted) -> None:
 
 def _create(run: HostRun, wanted: Wanted, pulled: ModelName | GgufFile | None) -> None:
     """pulled: the base that corral has pulled for it, now or at an earlier run."""
-    digests = {}
-    if isinstance(wanted.source, GgufFile):
-        _upload(run, _local(run, wanted.source), wanted.file_digest)
-        digests[wanted.modelfile.from_] = f"sha256:{wanted.file_digest}"
-    request = modelfile.to_create_request(wanted.modelfile, wanted.name.short, digests)
+    for file in wanted.files.values():
+        _upload(run, file)
+    request = modelfile.to_create_request(wanted.modelfile, wanted.name.short, wanted.digests)
     with api.said(f"making the model {wanted.name.short}"):
         # What is loaded under the name would stay in the GPU's memory beside the new one; 404 where there is none yet.
         api.http(run.api).post("/api/generate", json={"model": wanted.name.short, "keep_alive": 0, "stream": False})
@@ -270,13 +294,13 @@ def _create(run: HostRun, wanted: Wanted, pulled: ModelName | GgufFile | None) -
     run.remote.run(_record_script(run, wanted, digest, pulled))
 
 
-def _upload(run: HostRun, path: Path, digest: str) -> None:
-    """Send a file's weights to the server, unless it has them."""
-    url = f"/api/blobs/sha256:{digest}"
-    with api.said(f"uploading {path.name}"):
+def _upload(run: HostRun, file: LocalFile) -> None:
+    """Send a file to the server, unless it has it."""
+    url = f"/api/blobs/{file.digest}"
+    with api.said(f"uploading {file.path.name}"):
         if api.http(run.api).head(url).status_code == 200:
             return
-        answer = api.http(run.api).post(url, content=api.chunks(path, run.say))
+        answer = api.http(run.api).post(url, content=api.chunks(file.path, run.say))
         if answer.status_code >= 300:
             raise ollama.ResponseError(answer.text, answer.status_code)
 
