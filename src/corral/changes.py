@@ -15,7 +15,14 @@ class Change:
     summary: an imperative phrase without the host, as in "install Ollama 0.34.4 in /opt/ollama/0.34.4".
     action: a script to run on the host with root's rights, or a function to call here. It must be safe
         to cut off at any point and to repeat.
+    detail: more of it for people, line by line, below the summary.
     """
 
     summary: str
     action: Script | Callable[[], None]
+    detail: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """The summary, and the detail set in below it."""
+        return [self.summary, *(f"  {line}" for line in self.detail)]

@@ -70,7 +70,7 @@ def _plan(run: HostRun) -> HostPlan:
         )
         if found.cards:
             engine[name] = _engine(run, found)
-    return HostPlan(run.name, plans, tuple(change.summary for change in changes), engine)
+    return HostPlan(run.name, plans, tuple("\n".join(change.lines) for change in changes), engine)
 
 
 def _engine(run: HostRun, found: Plan) -> str:

@@ -10,10 +10,10 @@ server/create.go at v0.24.0, which has the same).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from corral.modelfile import PARAMETERS, Message, Modelfile, float32, same_setting, unquote
+from corral.modelfile import PARAMETERS, Message, Modelfile, float32, unquote
 
 Value = int | float | bool | str | frozenset[str]
 """A parameter's value; a frozenset for `stop`."""
@@ -124,11 +124,6 @@ def effective(base: Meaning, modelfile: Modelfile, digests: Mapping[str, str] | 
     )
 
 
-def differences(wanted: Meaning, seen: Meaning) -> list[str]:
-    """What is not as wanted, a phrase each, as in "num_ctx is 4096, wanted 16384". Empty: the same."""
-    return list(_differences(wanted, seen))
-
-
 def template_in_use(show: Mapping[str, object]) -> str:
     """The chat template that the server really uses: the model's own Go template, or the Jinja template
     inside the GGUF file.
@@ -137,86 +132,6 @@ def template_in_use(show: Mapping[str, object]) -> str:
     in the Modelfile, unless the server's environment has OLLAMA_GO_TEMPLATE=1 or the model a renderer.
     """
     return _text(show, "template")
-
-
-# --- comparing ----------------------------------------------------------------------------------------
-
-
-def _differences(wanted: Meaning, seen: Meaning) -> Iterator[str]:
-    if wanted.weights != seen.weights:
-        yield f"the weights are {_short(seen.weights)}, wanted {_short(wanted.weights)}"
-    for one in sorted(wanted.attachments - seen.attachments):
-        yield f"{_short(one)} is missing"
-    for one in sorted(seen.attachments - wanted.attachments):
-        yield f"{_short(one)} is not wanted"
-    for name in sorted({*wanted.parameters, *seen.parameters} - wanted.unknown):
-        yield from _parameter_differences(name, wanted.parameters.get(name), seen.parameters.get(name))
-    for name, label in (
-        ("template", "the chat template"),
-        ("system", "the system prompt"),
-        ("license", "the licence"),
-        ("renderer", "the renderer"),
-        ("parser", "the parser"),
-        ("requires", "the required Ollama version"),
-    ):
-        want, have = getattr(wanted, name), getattr(seen, name)
-        if want != have and name not in wanted.unknown:
-            yield _text_difference(label, want, have)
-    if wanted.messages != seen.messages:
-        yield from _message_differences(wanted.messages, seen.messages)
-
-
-def _parameter_differences(name: str, want: Value | None, have: Value | None) -> Iterator[str]:
-    if same_setting(want, have):
-        return
-    if isinstance(want, frozenset) and isinstance(have, frozenset):
-        if want - have:
-            yield f"{name} lacks {_show(want - have)}"
-        if have - want:
-            yield f"{name} has {_show(have - want)}, which is not wanted"
-    else:
-        yield f"{name} is {_show(have)}, wanted {_show(want)}"
-
-
-def _text_difference(label: str, want: str, have: str) -> str:
-    if not want or not have or len(want) + len(have) <= 80:
-        return f"{label} is {_excerpt(have)}, wanted {_excerpt(want)}"
-    wanted_lines, seen_lines = want.splitlines(), have.splitlines()
-    common = min(len(wanted_lines), len(seen_lines))
-    line = next((i for i in range(common) if wanted_lines[i] != seen_lines[i]), common)
-    return f"{label} is not as wanted, from its line {line + 1} on"
-
-
-def _message_differences(want: tuple[Message, ...], have: tuple[Message, ...]) -> Iterator[str]:
-    if len(want) != len(have):
-        yield f"there are {len(have)} messages, wanted {len(want)}"
-        return
-    for number, (one, other) in enumerate(zip(want, have, strict=True), 1):
-        if one.role != other.role:
-            yield f"the role of message {number} is {other.role}, wanted {one.role}"
-        elif one != other:
-            yield _text_difference(f"message {number}", one.content, other.content)
-
-
-def _show(value: Value | None) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, frozenset):
-        return ", ".join(repr(item) for item in sorted(value)) or "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def _excerpt(text: str) -> str:
-    if not text:
-        return "empty"
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def _short(text: str) -> str:
-    """Digests as `ollama list` shows IDs: their first 12 digits."""
-    return re.sub(r"sha256:([0-9a-f]{12})[0-9a-f]*", r"\1", text) or "unknown"
 
 
 # --- reading what show says ---------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from corral.planview import lines as plan_lines
 from corral.run import HostRun
 from corral.scripts import Script
 from corral.service import systemd
+from corral.terminal import escaped
 
 if pyinfra.is_cli:
     exit_with_code_on_interrupt()
@@ -68,7 +69,7 @@ def _step(plan: Plan) -> Callable[..., Any]:
             host.noop("as declared")
         elif not state.is_executing:
             for change in changes:
-                run.say(f"would {change.summary}")
+                _say(run, change, "would ")
             yield FunctionCommand(_apply, (run, changes[0]), {})
 
     # Its signature is the user's: without the plan's argument, so functools.wraps would say too much.
@@ -77,7 +78,7 @@ def _step(plan: Plan) -> Callable[..., Any]:
 
 
 def _apply(state: State, host: Host, run: HostRun, change: Change) -> bool:
-    run.say(change.summary)
+    _say(run, change)
     try:
         if isinstance(change.action, Script):
             run.remote.run(change.action, run.say)
@@ -89,6 +90,12 @@ def _apply(state: State, host: Host, run: HostRun, change: Change) -> bool:
     finally:
         run.changed()
     return True
+
+
+def _say(run: HostRun, change: Change, before: str = "") -> None:
+    summary, *detail = change.lines
+    for line in (before + summary, *detail):
+        run.say(line)
 
 
 def _refuse(state: State, host: Host, error: Exception) -> Iterator[FunctionCommand]:
@@ -109,6 +116,7 @@ def _fail(state: State, host: Host) -> bool:
 
 def _show(host: Host, error: Exception) -> None:
     text = str(error) if isinstance(error, CorralError) else traceback.format_exc()
+    text = "\n".join(map(escaped, text.split("\n")))
     host.log_styled(text, fg="red", log_func=logger.error)
 
 

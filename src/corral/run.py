@@ -36,6 +36,7 @@ from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
 from corral.scripts import Script
 from corral.service import systemd
 from corral.settings import ModelSpec, Settings
+from corral.terminal import escaped
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -66,8 +67,8 @@ class HostRun:
         return str(self.host.name)
 
     def say(self, text: str) -> None:
-        """Show a line of progress with the host's name."""
-        self.host.log(text)
+        """Show a line of progress with the host's name. What is not printable in it is escaped."""
+        self.host.log(escaped(text))
 
     @cached_property
     def settings(self) -> Settings:

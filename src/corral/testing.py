@@ -30,10 +30,9 @@ from corral import clients, fleet
 from corral.clients import Vantage, this_machine
 from corral.errors import CorralError
 from corral.inventory import PROBLEM_KEY, Client
-from corral.meaning import Meaning, differences, effective
 from corral.names import ModelName
 from corral.ollama import api
-from corral.ollama.models import Wanted, wanted_models
+from corral.ollama.models import Wanted, drift_on_host, wanted_models
 from corral.remote import Remote
 from corral.run import HostRun
 from corral.scripts import Script
@@ -323,19 +322,11 @@ class Machine:
             return {ModelName.parse(m.model or ""): m.digest or "" for m in self.run.api.list().models}
 
     def model_differences(self, wanted: Wanted) -> list[str]:
-        """In what a model that is there differs in meaning from the one that is declared; a phrase each.
+        """How a model that is there differs in meaning from the one that is declared, as the lines of a diff.
 
         Where its base is no longer there, only what the declaration itself says is compared.
         """
-        with api.said(f"looking at {wanted.name.short}"):
-            seen = self._meaning(wanted.name)
-            base = seen
-            if isinstance(wanted.source, ModelName) and wanted.source in self.listed_models():
-                base = self._meaning(wanted.source)
-        return differences(effective(base, wanted.modelfile, wanted.digests), seen)
-
-    def _meaning(self, name: ModelName) -> Meaning:
-        return Meaning.of_show(api.show(self.run.api, name.short))
+        return drift_on_host(self.run, wanted, wanted.source in self.listed_models())
 
 
 class Fleet:

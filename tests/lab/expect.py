@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,13 @@ def said_once(run: Run, host: str, *words: str) -> str:
     found = [line for line in run.about(host).splitlines() if all(word in line for word in words)]
     assert len(found) == 1, f"{words} about {host} in:\n{run.out}"
     return found[0]
+
+
+def details(run: Run, change: str) -> list[str]:
+    """What is said below a change in a run on one host."""
+    lines = [line.partition("] ")[2] for line in run.out.splitlines()]
+    below = lines[next(number for number, line in enumerate(lines) if line.startswith(change)) + 1 :]
+    return [line.removeprefix("  ") for line in takewhile(lambda line: line.startswith("  "), below)]
 
 
 def finished(run: Run, host: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.expect import details
 from tests.lab.observation import get, models, snapshot
 
 if TYPE_CHECKING:
@@ -119,19 +120,18 @@ def test_a_model_that_somebody_made_again_with_the_same_meaning_is_left_alone(
     assert "would" not in deploy(good, dry=True).about(HOST)
 
 
-def test_a_model_that_was_changed_by_hand_is_made_again_with_the_reasons(
+def test_a_model_that_was_changed_by_hand_is_made_again_and_the_difference_shown(
     lab: Lab, good: Inventory, deploy: Deploy
 ) -> None:
     text = lab.read(HOST, f"{MODELFILES}/r1_latest.modelfile").decode()
     make_by_hand(lab, "r1", text.replace("num_ctx 8192", "num_ctx 4096") + "SYSTEM You are a pirate.\n")
-    reasons = "again (num_ctx is 4096, wanted 8192; the system prompt is 'You are a pirate.', wanted empty)"
+    difference = ["- PARAMETER num_ctx 4096", "+ PARAMETER num_ctx 8192", "- SYSTEM You are a pirate."]
     dry = deploy(good, "models", dry=True)
-    assert f"would make the model r1:latest from {BASE}" in dry.out
-    assert reasons in dry.out
+    assert details(dry, f"would make the model r1:latest from {BASE}") == difference
     assert parameters(lab, "r1")["num_ctx"] == ["4096"]
     run = deploy(good, "models")
     assert run.rc == 0, run.out
-    assert reasons in run.out
+    assert details(run, f"make the model r1:latest from {BASE}") == difference
     assert parameters(lab, "r1")["num_ctx"] == ["8192"]
     assert not show(lab, "r1").get("system")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.meaning import Meaning, Value, differences, effective, template_in_use
+from corral.drift import drift
+from corral.meaning import Meaning, effective, template_in_use
 from corral.modelfile import Message, Modelfile, parse
 
 DATA = Path(__file__).parent / "data" / "show"
@@ -40,7 +41,7 @@ def test_a_bare_model_means_its_weights_and_ollamas_default_template() -> None:
 
 def test_a_model_that_was_made_as_wanted_does_not_differ() -> None:
     wanted = effective(seen("plain"), derived_modelfile())
-    assert differences(wanted, seen("derived")) == []
+    assert drift(wanted, seen("derived")) == []
     assert wanted == seen("derived")
 
 
@@ -107,64 +108,32 @@ def test_a_template_that_is_not_in_use_is_found_before_a_system_prompt() -> None
 @pytest.mark.parametrize("name", ["plain", "chatml", "r1"])
 def test_a_model_made_of_a_gguf_file_does_not_differ_from_it(name: str) -> None:
     model = seen(name)
-    assert differences(Meaning.of_gguf(model.weights), model) == []
+    assert drift(Meaning.of_gguf(model.weights), model) == []
 
 
 def test_what_the_server_found_in_a_gguf_file_differs_once_it_is_declared() -> None:
     modelfile = Modelfile("x.gguf", {"stop": ("<END>",), "num_ctx": 2048}, template="{{ .Prompt }}")
     wanted = effective(Meaning.of_gguf(seen("chatml").weights), modelfile)
-    assert differences(wanted, seen("chatml")) == [
-        "num_ctx is not set, wanted 2048",
-        "stop lacks '<END>'",
-        "stop has '<|im_end|>', '<|im_start|>', which is not wanted",
-        "the chat template is not as wanted, from its line 1 on",
+    assert drift(wanted, seen("chatml")) == [
+        "+ PARAMETER num_ctx 2048",
+        "- PARAMETER stop <|im_end|>",
+        "- PARAMETER stop <|im_start|>",
+        "+ PARAMETER stop <END>",
+        "  TEMPLATE, line 1:",
+        *(f"-   {line}" for line in seen("chatml").template.split("\n")),
+        "+   {{ .Prompt }}",
     ]
 
 
 def test_what_ollama_adds_to_some_architectures_is_no_difference() -> None:
     base = replace(seen("plain"), architecture="gemma4")
     made = replace(base, renderer="gemma4", parser="gemma4", parameters={"stop": frozenset({"<turn|>"})})
-    assert differences(effective(base, Modelfile("x")), made) == []
-    assert differences(effective(made, Modelfile("x")), base) != []
-    assert differences(effective(base, Modelfile("x", {"stop": ("<END>",)})), made) == [
-        "stop lacks '<END>'",
-        "stop has '<turn|>', which is not wanted",
+    assert drift(effective(base, Modelfile("x")), made) == []
+    assert drift(effective(made, Modelfile("x")), base) != []
+    assert drift(effective(base, Modelfile("x", {"stop": ("<END>",)})), made) == [
+        "- PARAMETER stop <turn|>",
+        "+ PARAMETER stop <END>",
     ]
-
-
-def changed(**parameters: Value) -> Meaning:
-    derived = seen("derived")
-    return replace(derived, parameters={**derived.parameters, **parameters})
-
-
-@pytest.mark.parametrize(
-    ("other", "sentences"),
-    [
-        (changed(num_ctx=4096), ["num_ctx is 4096, wanted 16384"]),
-        (changed(temperature=0.7, use_mmap=True), ["temperature is 0.7, wanted 0.6", "use_mmap is true, wanted false"]),
-        (changed(use_mmap=0), ["use_mmap is 0, wanted false"]),
-        (changed(num_batch=64), ["num_batch is 64, wanted not set"]),
-        (changed(mirostat="x"), ["mirostat is 'x', wanted not set"]),
-        (replace(seen("derived"), weights=R1_DIGEST), ["the weights are e116bd8f6939, wanted 8f50744aed81"]),
-        (
-            replace(seen("derived"), system=""),
-            ["the system prompt is empty, wanted 'You are R1.\\n\"Be\" brief. 你好'"],
-        ),
-        (replace(seen("derived"), license="x"), ["the licence is 'x', wanted 'Licence one\\nsecond line'"]),
-        (replace(seen("derived"), messages=()), ["there are 0 messages, wanted 2"]),
-        (
-            replace(seen("derived"), messages=(Message("user", "Hi: there"), Message("assistant", "no"))),
-            ["message 2 is 'no', wanted 'Hello\\nyou'"],
-        ),
-        (
-            replace(seen("derived"), attachments=frozenset({"adapter " + R1_DIGEST})),
-            ["adapter e116bd8f6939 is not wanted"],
-        ),
-        (replace(seen("derived"), renderer="gemma4"), ["the renderer is 'gemma4', wanted empty"]),
-    ],
-)
-def test_each_difference_is_told_in_a_phrase(other: Meaning, sentences: list[str]) -> None:
-    assert differences(seen("derived"), other) == sentences
 
 
 def test_an_adapter_is_part_of_the_meaning() -> None:

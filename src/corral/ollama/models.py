@@ -21,8 +21,9 @@ from rich.filesize import decimal
 
 from corral import gguf_header, layout, modelfile, versions
 from corral.changes import Change
+from corral.drift import drift
 from corral.errors import CorralError
-from corral.meaning import Meaning, differences, effective
+from corral.meaning import Meaning, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
 from corral.ollama import api, files, registry
@@ -249,29 +250,33 @@ def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> l
     if digest and (record.text, record.digest) == (wanted.text.rstrip(), digest):
         return []
     base_is_here = isinstance(wanted.source, GgufFile) or wanted.source in listed
-    why: list[str] = []
+    difference: list[str] = []
     if digest and base_is_here:
-        why = _differences(run, wanted)
-        if not why:
+        difference = drift_on_host(run, wanted)
+        if not difference:
             return [Change(f"write {wanted.path}", _record_script(run, wanted, digest, record.pulled))]
     changes = []
     if isinstance(wanted.source, ModelName) and not base_is_here:
         changes.append(Change(f"pull {wanted.source.short}", lambda: _pull(run, wanted)))
-    again = f" again ({'; '.join(why)})" if why else ""
+    again = " again, which is not as declared:" if difference else ""
     pulled = record.pulled if base_is_here else wanted.source
-    changes.append(Change(f"make the model {wanted.summary}{again}", lambda: _create(run, wanted, pulled)))
+    make = partial(_create, run, wanted, pulled)
+    changes.append(Change(f"make the model {wanted.summary}{again}", make, tuple(difference)))
     return changes
 
 
-def _differences(run: HostRun, wanted: Wanted) -> list[str]:
-    """In what the model that is there differs in meaning from the one that is declared."""
+def drift_on_host(run: HostRun, wanted: Wanted, base_is_here: bool = True) -> list[str]:
+    """How the model that is there differs in meaning from the one that is declared; see drift.drift.
+
+    Where its base is no longer there, only what the declaration itself says is compared.
+    """
     with api.said(f"looking at {wanted.name.short}"):
+        seen = Meaning.of_show(api.show(run.api, wanted.name.short))
         if isinstance(wanted.source, GgufFile):
             base = Meaning.of_gguf(wanted.digests[wanted.modelfile.from_])
         else:
-            base = Meaning.of_show(api.show(run.api, wanted.source.short))
-        seen = Meaning.of_show(api.show(run.api, wanted.name.short))
-    return differences(effective(base, wanted.modelfile, wanted.digests), seen)
+            base = Meaning.of_show(api.show(run.api, wanted.source.short)) if base_is_here else seen
+    return drift(effective(base, wanted.modelfile, wanted.digests), seen)
 
 
 def _pull(run: HostRun, wanted: Wanted) -> None:
