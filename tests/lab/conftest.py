@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,9 +148,21 @@ Start = Callable[..., "subprocess.Popen[str]"]
 Deploy = Callable[..., Run]
 
 
-def _command(deploy: str, *arguments: str, dry: bool = False) -> list[str]:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the directory that people work in: what they start, and what they put beside it."""
+    directory = tmp_path / "project"
+    for name in ("deploys", "group_data", "templates"):
+        shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "inventory.py", directory)
+    return directory
+
+
+def _command(deploy: str, *arguments: str, dry: bool = False, project: Path = ROOT) -> list[str]:
     return [
         str(ROOT / "lab/run"),
+        "env",
+        f"--chdir={project}",
         "pyinfra",
         "--dry" if dry else "-y",
         *arguments,
@@ -186,7 +199,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def deploy() -> Deploy:
-    """Run a deploy to its end."""
+    """Run a deploy to its end, from the repository's root or from another project."""
 
     def go(
         inventory: Inventory,
@@ -194,10 +207,11 @@ def deploy() -> Deploy:
         *arguments: str,
         dry: bool = False,
         env: Mapping[str, str] | None = None,
+        project: Path = ROOT,
     ) -> Run:
         begun = time.monotonic()
         done = subprocess.run(
-            _command(deploy, *arguments, dry=dry),
+            _command(deploy, *arguments, dry=dry, project=project),
             cwd=ROOT,
             env={**os.environ, "CORRAL_INVENTORY": str(inventory.write()), **(env or {})},
             stdin=subprocess.DEVNULL,
