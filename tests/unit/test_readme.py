@@ -6,10 +6,13 @@ import re
 import shlex
 from pathlib import Path
 
+import jinja2
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from corral.cli import main
+from corral.modelfile import Message, Modelfile, render
 from corral.reference import plan_table, settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +34,27 @@ def test_the_commands_for_planning_are_as_readme_has_them() -> None:
         assert done.exit_code == 0, done.output
 
 
+def test_the_template_of_a_modelfile_makes_one_with_the_variables_beside_it() -> None:
+    (template,) = re.findall(r"^```jinja\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (declared,) = re.findall(r"modelfile_variables: (\{language.*\})$", README, re.MULTILINE)
+    own = {"own.j2": template, "model.j2": (ROOT / "templates/modelfiles/model.j2").read_text("utf-8")}
+    wanted = Modelfile("deepseek-r1:14b", {"num_ctx": 2048}, system="You are a patient tutor.\n")
+    rendered = render(
+        wanted,
+        name="tutor",
+        host="big-box",
+        loader=jinja2.DictLoader(own),
+        template="own.j2",
+        variables=yaml.safe_load(declared),
+    )
+    assert rendered.modelfile.parameters == {"num_ctx": 2048, "num_thread": 8}
+    assert rendered.modelfile.messages[-1] == Message("assistant", "German")
+    assert rendered.modelfile.licenses == ("For the classroom only.\nAsk before you copy.",)
+
+
 def test_every_deploy_and_make_target_that_readme_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for deploy in set(re.findall(r"deploys/\w+\.py", README)):
         assert (ROOT / deploy).is_file(), deploy
-    for target in set(re.findall(r"make ([a-z-]+)", README)):
+    for target in set(re.findall(r"(?:`|^    )make ([a-z-]+)", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
