@@ -124,6 +124,13 @@ def effective(base: Meaning, modelfile: Modelfile, digests: Mapping[str, str] | 
     )
 
 
+def base_of(seen: Meaning, modelfile: Modelfile) -> Meaning:
+    """As much of a base that is no longer there as can be told from the model that was made from it: all that the model
+    has, but for the licences that its Modelfile has added."""
+    added = "\n".join(modelfile.licenses)
+    return replace(seen, license=seen.license.removesuffix(added).removesuffix("\n")) if added else seen
+
+
 def template_in_use(show: Mapping[str, object]) -> str:
     """The chat template that the server really uses: the model's own Go template, or the Jinja template
     inside the GGUF file.

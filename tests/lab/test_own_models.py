@@ -236,7 +236,9 @@ def test_an_adapter_that_cannot_be_is_refused_before_anything_is_changed(
     assert snapshot(lab, HOST) == before
 
 
-def test_a_model_under_several_names_is_downloaded_once(lab: Lab, inventory: Inventory, deploy: Deploy) -> None:
+def test_a_model_under_several_names_is_downloaded_once_and_removed_once(
+    lab: Lab, inventory: Inventory, deploy: Deploy
+) -> None:
     lab.reset(HOST)
     assert deploy(inventory.only(HOST).set(HOST, models=[])).rc == 0
     names = ("r1", "chat", "team/assistant:v1")
@@ -255,9 +257,15 @@ def test_a_model_under_several_names_is_downloaded_once(lab: Lab, inventory: Inv
     layers = {layer["digest"]: layer["size"] for layer in [manifest["config"], *manifest["layers"]]}
     sent = {digest: sum(r.sent for r in downloads if r.path.endswith(digest)) for digest in layers}
     assert sent == layers
-    digests = models(lab, HOST)
-    assert {"r1:latest", "chat:latest", "team/assistant:v1"} <= set(digests)
+    assert set(models(lab, HOST)) == {BASE, "r1:latest", "chat:latest", "team/assistant:v1"}
     assert no_changes(deploy(inventory).out, HOST) == 6
+
+    inventory.host(HOST)["models"].pop()
+    assert deploy(inventory.set(HOST, sync_models=True)).rc == 0
+    assert set(models(lab, HOST)) == {BASE, "r1:latest", "chat:latest"}
+    run = deploy(inventory.set(HOST, models=[]))
+    assert run.rc == 0, run.out
+    assert not models(lab, HOST)
 
 
 def test_a_parameter_in_group_data_recreates_one_model_on_the_groups_hosts_and_nothing_else(
@@ -303,7 +311,8 @@ def test_a_parameter_in_group_data_recreates_one_model_on_the_groups_hosts_and_n
             assert no_changes(run.out, host) == 6
             continue
         assert {name for name, one in listed(host).items() if tags[name] != one} == {"tuned:latest"}
-        assert get(lab, host, "/api/show", {"model": "tuned"})["parameters"].split()[-1] == "0.7"
+        parameters = get(lab, host, "/api/show", {"model": "tuned"})["parameters"].splitlines()
+        assert "temperature 0.7" in [" ".join(line.split()) for line in parameters]
         places = ("/blobs/sha256-", "/manifests/registry.ollama.ai/library/tuned/latest ", "/tuned_latest.modelfile ")
         assert all(any(place in line for place in places) for line in now), sorted(now)
         assert no_changes(run.out, host) == 5

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from corral.drift import drift
-from corral.meaning import Meaning, effective, template_in_use
+from corral.meaning import Meaning, base_of, effective, template_in_use
 from corral.modelfile import Message, Modelfile, parse
 
 DATA = Path(__file__).parent / "data" / "show"
@@ -65,6 +65,15 @@ def test_a_child_inherits_adds_licences_replaces_stop_and_messages_and_merges_pa
     assert child.parameters["seed"] == 1234567890123
     assert child.license == "Licence one\nsecond line\nMore terms"
     assert child.system == seen("derived").system
+
+
+@pytest.mark.parametrize("licenses", [(), ("More terms",), ("Licence one\nsecond line", "More terms")])
+def test_a_model_without_its_base_differs_only_in_what_its_modelfile_says(licenses: tuple[str, ...]) -> None:
+    made = seen("grandchild")
+    modelfile = Modelfile("derived", licenses=licenses)
+    assert effective(base_of(made, modelfile), modelfile) == made
+    other = replace(modelfile, licenses=(*licenses, "Even more"))
+    assert drift(effective(base_of(made, other), other), made) != []
 
 
 def test_texts_that_show_quotes_badly_are_read_exactly() -> None:

@@ -23,7 +23,7 @@ from corral import gguf_header, layout, modelfile, versions
 from corral.changes import Change
 from corral.drift import drift
 from corral.errors import CorralError
-from corral.meaning import Meaning, effective
+from corral.meaning import Meaning, base_of, effective
 from corral.modelfile import Modelfile
 from corral.names import GgufFile, ModelName, classify_from
 from corral.ollama import api, files, registry
@@ -223,6 +223,7 @@ def _removals(run: HostRun, wanted: Sequence[Wanted], listed: Mapping[ModelName,
         ours = [name for name in noted if name is not None and name in listed and name not in needed]
         if by_path.get(file) and ours == []:
             continue
+        needed |= {*ours}  # what several were made from goes once
         script = None if file in by_path else Script("service/remove_file.sh", {"FILE": f"{layout.MODELFILES}/{file}"})
         if ours or (script and record.digest and not record.replaced(file, listed)):
             what = f"the model {' and '.join(name.short for name in ours)}" if ours else f"{layout.MODELFILES}/{file}"
@@ -275,7 +276,8 @@ def drift_on_host(run: HostRun, wanted: Wanted, base_is_here: bool = True) -> li
         if isinstance(wanted.source, GgufFile):
             base = Meaning.of_gguf(wanted.digests[wanted.modelfile.from_])
         else:
-            base = Meaning.of_show(api.show(run.api, wanted.source.short)) if base_is_here else seen
+            shown = api.show(run.api, wanted.source.short) if base_is_here else None
+            base = Meaning.of_show(shown) if shown else base_of(seen, wanted.modelfile)
     return drift(effective(base, wanted.modelfile, wanted.digests), seen)
 
 
