@@ -302,7 +302,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
     try:
         with api.said(f"using {spec.name}"):
             loaded, answered = _load(client, spec)
-            if loaded and needs_gpu(run) and loaded.on_gpu < loaded.size:
+            if loaded and needs_gpu(run) and loaded.on_gpu < loaded.size and not in_part(run, spec):
                 # It may have been loaded while something else held the card's memory: once more, afresh.
                 api.unload(client, spec.name)
                 loaded, answered = _load(client, spec)
@@ -325,7 +325,9 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
         )
     if spec.min_tokens_per_s is not None:
         yield _speed(loaded, spec.min_tokens_per_s)
-    if not needs_gpu(run):
+    if in_part(run, spec) and loaded.on_gpu:
+        yield Check("gpu", True, f"{spec.name} runs {loaded.where}, as planned.")
+    elif not needs_gpu(run):
         yield Check("gpu", True, f"{spec.name} runs {loaded.where}.")
     elif loaded.on_gpu >= loaded.size:
         yield Check("gpu", True, f"{spec.name} runs wholly on the GPU.")
@@ -342,6 +344,12 @@ def _speed(loaded: Loaded, floor: float) -> Check:
         + ("." if fast else f" (it runs {loaded.where}), fewer than its min_tokens_per_s of {floor:g}."),
         "See what else uses the host's GPU and processor, declare a smaller model or context, or lower the floor.",
     )
+
+
+def in_part(run: HostRun, spec: ModelSpec) -> bool:
+    """Whether the model was planned to leave layers on the CPU."""
+    plan = run.planned.plans.get(spec.name)
+    return plan is not None and not plan.wholly_on_gpu
 
 
 def needs_gpu(run: HostRun) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from corral.meaning import Meaning
-from lab.weights import EMBEDDING, HEAD, HEADS
+from lab.weights import TINY
 from tests.lab.expect import details, one_error
 from tests.lab.observation import (
     OLDER,
@@ -169,8 +169,8 @@ def write_adapter(path: Path, scale: float) -> None:
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 1.0)
-    writer.add_tensor("blk.0.attn_q.weight.lora_a", np.full((1, EMBEDDING), scale, np.float32))
-    writer.add_tensor("blk.0.attn_q.weight.lora_b", np.full((HEADS * HEAD, 1), scale, np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", np.full((1, TINY.embedding), scale, np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", np.full((TINY.embedding, 1), scale, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
