@@ -38,7 +38,7 @@ from corral.run import HostRun
 from corral.scripts import Script
 from corral.service import systemd
 from corral.settings import INVENTORY_KEY, Settings
-from corral.verification import Loaded, needs_gpu
+from corral.verification import Loaded, in_part, needs_gpu
 
 #: How long a host may be away when it reboots; servers with much memory take minutes to check it.
 REBOOT_TIMEOUT_S = 900.0
@@ -155,6 +155,10 @@ class Machine:
     def needs_gpu(self) -> bool:
         """Whether a model on the CPU is a failure: where a GPU is declared or found, unless declared otherwise."""
         return needs_gpu(self.run)
+
+    def in_part(self, model: str) -> bool:
+        """Whether a declared model was planned to leave layers on the CPU."""
+        return in_part(self.run, self.wanted_model(model).spec)
 
     @property
     def release(self) -> str:

@@ -39,9 +39,11 @@ def test_the_model_runs_with_the_declared_context(machine: Machine, loaded_model
 
 
 def test_the_model_runs_wholly_on_the_gpu(machine: Machine, gpu_model: str) -> None:
+    """Unless a plan left layers on the CPU."""
     if not machine.needs_gpu:
         pytest.skip("the host declares no GPU and has none")
-    assert machine.answer(Machine.load, gpu_model).where == "100% GPU"
+    loaded = machine.answer(Machine.load, gpu_model)
+    assert loaded.where == "100% GPU" or (machine.in_part(gpu_model) and loaded.on_gpu)
 
 
 def test_the_host_has_the_declared_gpu(host: Any, machine: Machine, gpu: str) -> None:
