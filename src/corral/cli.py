@@ -256,6 +256,41 @@ def accuracy(file: Path, as_json: bool) -> None:
         accuracyview.show(summary)
 
 
+@main.command(
+    epilog="""\b
+Examples:
+  corral pin 0.35.0                            (into corral's own pins)
+  corral pin 0.35.0 --pins inventory/pins.yml  (for ollama_pins: pins.yml)
+  corral pin 0.35.0 --sums ./sha256sum.txt     (already downloaded)
+"""
+)
+@click.argument("version")
+@click.option("--pins", type=click.Path(dir_okay=False, path_type=Path), help="The file to write to.")
+@click.option("--sums", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The release's list, here.")
+@click.option("--url", default="", help="Where releases lie, as the setting ollama_release_url.")
+@click.option("--replace", is_flag=True, help="Replace digests that the file has for this version.")
+def pin(version: str, pins: Path | None, sums: Path | None, url: str, replace: bool) -> None:
+    """Write the digests of a release of Ollama into a file of pins.
+
+    They are read from the release's own sha256sum.txt, once, on this machine: hosts install only what is pinned.
+    Look at the change and commit it. Changes no host.
+    """
+    from corral.ollama import pinning
+    from corral.settings import RELEASES
+
+    with _said_plainly():
+        number = version.removeprefix("v")
+        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?", number):
+            raise CorralError(f"{version} is not a version", "Write it as in 0.34.4")
+        text = sums.read_text(encoding="utf-8", errors="replace") if sums else pinning.fetch(number, url or RELEASES)
+        assets = pinning.digests(text, str(sums or pinning.SUMS))
+        path = pins or pinning.own_pins()
+        changed = pinning.pin(number, assets, path, replace=replace)
+    click.echo(f"{path}: Ollama {number} {'is pinned' if changed else 'was pinned already'} ({', '.join(assets)})")
+    if changed:
+        click.echo(f"Hosts get it with ollama_version: {number}")
+
+
 @main.command("settings")
 def list_settings() -> None:
     """List everything that can be set for a host, as README does."""

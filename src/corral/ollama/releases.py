@@ -44,17 +44,17 @@ class Release:
 
 def load_pins(extra: Path | None) -> Pins:
     """corral's own pins and, over them, those of a file. Raises CorralError for a file that holds none."""
-    pins = _parse(files("corral").joinpath("ollama/pins.yml").read_text(encoding="utf-8"), "pins.yml")
+    pins = parse_pins(files("corral").joinpath("ollama/pins.yml").read_text(encoding="utf-8"), "pins.yml")
     if extra is None:
         return pins
     try:
         text = extra.read_text(encoding="utf-8")
     except OSError as error:
         raise CorralError(f"ollama_pins: {extra} can't be read ({error.strerror})", "Correct the path") from error
-    return {**pins, **_parse(text, str(extra))}
+    return {**pins, **parse_pins(text, str(extra))}
 
 
-def _parse(text: str, name: str) -> Pins:
+def parse_pins(text: str, name: str) -> Pins:
     remedy = "Each version holds lines `ollama-linux-amd64.tar.zst: <64 hex digits>`, as its sha256sum.txt has them"
     try:
         document = yaml.load(text, Loader=yaml.BaseLoader) or {}
@@ -77,7 +77,7 @@ def choose(version: str, architecture: str, pins: Pins, url: str) -> Release:
     architecture: amd64 or arm64. url: the setting ollama_release_url.
     """
     asset = f"ollama-linux-{architecture}.tar.zst"
-    digests = _address(url, version, "sha256sum.txt")
+    digests = address(url, version, "sha256sum.txt")
     assets = pins.get(version)
     if assets is None:
         raise CorralError(
@@ -90,13 +90,13 @@ def choose(version: str, architecture: str, pins: Pins, url: str) -> Release:
             f"ollama_version: Ollama {version} has no pinned archive {asset}",
             f"Add its digest from {digests} to a file that ollama_pins names",
         )
-    return Release(version, asset, assets[asset], _address(url, version, asset))
+    return Release(version, asset, assets[asset], address(url, version, asset))
 
 
-def _address(url: str, version: str, asset: str) -> str:
+def address(url: str, version: str, asset: str) -> str:
     """Where a file of a release is: {asset} names it in the address, or it comes behind the address."""
-    address = url.replace("{version}", version)
-    return address.replace("{asset}", asset) if "{asset}" in address else f"{address.rstrip('/')}/{asset}"
+    filled = url.replace("{version}", version)
+    return filled.replace("{asset}", asset) if "{asset}" in filled else f"{filled.rstrip('/')}/{asset}"
 
 
 def changes(state: HostState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
