@@ -161,11 +161,20 @@ def running(client: ollama.Client, name: str) -> Running | None:
     found = next((each for each in listed if ModelName.parse(each.model or "") == wanted), None)
     if found is None and listed:
         weights = Meaning.of_show(show(client, name)).weights
-        same = (each for each in listed if Meaning.of_show(show(client, each.model or "")).weights == weights)
-        found = next(same, None) if weights else None
+        found = next((each for each in listed if weights and _weights(client, each.model or "") == weights), None)
     if found is None:
         return None
     return Running(int(found.context_length or 0), int(found.size or 0), int(found.size_vram or 0))
+
+
+def _weights(client: ollama.Client, name: str) -> str:
+    """What a model's weights are known by; "" for one that was removed while it is loaded."""
+    try:
+        return Meaning.of_show(show(client, name)).weights
+    except ollama.ResponseError as error:
+        if error.status_code != 404:
+            raise
+        return ""
 
 
 def unload(client: ollama.Client, name: str) -> None:

@@ -234,6 +234,8 @@ def _removals(run: HostRun, wanted: Sequence[Wanted], listed: Mapping[ModelName,
 def _remove(run: HostRun, names: Sequence[ModelName], script: Script | None) -> None:
     for name in names:
         with api.said(f"removing {name.short}"):
+            # What is loaded would stay in the GPU's memory, and be listed under a name that nobody knows.
+            api.unload(run.api, name.short)
             run.api.delete(name.short)
     if script:
         run.remote.run(script)
