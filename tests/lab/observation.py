@@ -24,6 +24,8 @@ STEPS = (
     "Load the planned models and compare",
     "Verify from the clients' side",
 )
+#: Of deploys/models.py.
+MODEL_STEPS = (STEPS[0], *STEPS[-3:])
 #: Files with owner, mode, size and time; accounts; units; the loaded packet filter with its rules' handles.
 #: Left out is what changes by itself: times of directories, logs, caches, what logging in and sudo leave.
 SNAPSHOT = r"""

@@ -14,8 +14,10 @@ from corral.meaning import Meaning
 from lab.weights import TINY
 from tests.lab.expect import details, one_error
 from tests.lab.observation import (
+    MODEL_STEPS,
     OLDER,
     SERVERS,
+    STEPS,
     at_once,
     get,
     main_pid,
@@ -78,7 +80,7 @@ def test_a_template_of_ones_own_adds_messages_a_licence_and_what_a_host_has_of_v
     assert shown["system"] == "Be brief.\nBe kind."
     assert "num_thread                     1" in shown["parameters"]
     again = deploy(own, "models", project=project)
-    assert no_changes(again.out, HOST) == 3, again.out
+    assert no_changes(again.out, HOST) == len(MODEL_STEPS), again.out
 
 
 def test_drift_is_shown_as_a_diff_in_the_dry_run_and_in_the_run_that_puts_it_right(
@@ -116,7 +118,7 @@ def test_drift_is_shown_as_a_diff_in_the_dry_run_and_in_the_run_that_puts_it_rig
     assert run.rc == 0, run.out
     assert details(run, f"make the model own:latest from {BASE} again, which is not as declared:") == lines
     assert meaning(lab, "own") == declared
-    assert no_changes(deploy(own, "models", project=project).out, HOST) == 3
+    assert no_changes(deploy(own, "models", project=project).out, HOST) == len(MODEL_STEPS)
 
 
 def test_drift_in_a_chat_template_is_shown_by_its_changed_lines(
@@ -195,7 +197,7 @@ def test_an_adapter_is_uploaded_and_kept_where_ollama_takes_one(
     first = deploy(adapted, project=project)
     assert first.rc == 0, first.out
     assert len(meaning(lab, "adapted").attachments) == 1
-    assert no_changes(deploy(adapted, project=project).out, HOST) == 6
+    assert no_changes(deploy(adapted, project=project).out, HOST) == len(STEPS)
 
     (had,) = meaning(lab, "adapted").attachments
     make_by_hand(lab, "adapted", **{"from": BASE}, parameters={"num_ctx": 2048})
@@ -212,7 +214,7 @@ def test_an_adapter_is_uploaded_and_kept_where_ollama_takes_one(
     assert lines[0] == f"- ADAPTER {digest}"
     assert lines[1].startswith("+ ADAPTER sha256:")
     assert meaning(lab, "adapted").attachments != {had}
-    assert no_changes(deploy(adapted, "models", project=project).out, HOST) == 3
+    assert no_changes(deploy(adapted, "models", project=project).out, HOST) == len(MODEL_STEPS)
     lab.reset(HOST)
 
 
@@ -258,7 +260,7 @@ def test_a_model_under_several_names_is_downloaded_once_and_removed_once(
     sent = {digest: sum(r.sent for r in downloads if r.path.endswith(digest)) for digest in layers}
     assert sent == layers
     assert set(models(lab, HOST)) == {BASE, "r1:latest", "chat:latest", "team/assistant:v1"}
-    assert no_changes(deploy(inventory).out, HOST) == 6
+    assert no_changes(deploy(inventory).out, HOST) == len(STEPS)
 
     inventory.host(HOST)["models"].pop()
     assert deploy(inventory.set(HOST, sync_models=True)).rc == 0
@@ -308,15 +310,15 @@ def test_a_parameter_in_group_data_recreates_one_model_on_the_groups_hosts_and_n
         if host == outside:
             assert listed(host) == tags
             assert not now
-            assert no_changes(run.out, host) == 6
+            assert no_changes(run.out, host) == len(STEPS)
             continue
         assert {name for name, one in listed(host).items() if tags[name] != one} == {"tuned:latest"}
         parameters = get(lab, host, "/api/show", {"model": "tuned"})["parameters"].splitlines()
         assert "temperature 0.7" in [" ".join(line.split()) for line in parameters]
         places = ("/blobs/sha256-", "/manifests/registry.ollama.ai/library/tuned/latest ", "/tuned_latest.modelfile ")
         assert all(any(place in line for place in places) for line in now), sorted(now)
-        assert no_changes(run.out, host) == 5
+        assert no_changes(run.out, host) == len(STEPS) - 1
 
     second = deploy(inventory, project=project)
     assert second.rc == 0, second.out
-    assert all(no_changes(second.out, host) == 6 for host in SERVERS), second.out
+    assert all(no_changes(second.out, host) == len(STEPS) for host in SERVERS), second.out
