@@ -174,7 +174,7 @@ def test_a_model_of_which_a_part_fits_is_loaded_with_the_layers_that_were_planne
     assert layers
     assert set(offloaded(lab, since)) == {f"{layers[1]}/{LAYERS}"}
     said_once(run, HOST, "loaded heavy: ", f"{layers[1]} of {LAYERS} layers")
-    assert re.search(r"heavy runs \d+%/\d+% CPU/GPU, as planned", run.about(HOST))
+    assert re.search(r"verified: .*heavy runs \d+%/\d+% CPU/GPU", run.about(HOST))
     assert no_changes(deploy(heavy).out, HOST) == len(STEPS)
 
 
