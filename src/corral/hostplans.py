@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from corral import checks, fleet, planview  # noqa: E402
+from corral import checks, fleet, loading, planview  # noqa: E402
 from corral.engine.ask import ask, compared, confirm  # noqa: E402
 from corral.errors import CorralError  # noqa: E402
 from corral.ollama import models, releases  # noqa: E402
@@ -58,6 +58,7 @@ def _plan(run: HostRun) -> HostPlan:
         *releases.changes(run.state, run.release, run.proxy),
         *systemd.changes(run.state, run.service),
         *models.changes(run),
+        *loading.changes(run),
     ]
     plans, engine = {}, {}
     for name, found in run.planned.plans.items():

@@ -325,7 +325,8 @@ def test_a_models_parameter_and_the_firewall_change_without_a_restart(lab: Lab, 
     one.set("rtx4090", models=[{**model, "parameters": {**model["parameters"], "temperature": 0.55}}])
     run = deploy(one.set("rtx4090", allow_from=["10.77.0.0/24"]))
     assert run.rc == 0, run.out
-    assert "temperature is 0.6, wanted 0.55" in run.out
+    assert "- PARAMETER temperature 0.6" in run.out
+    assert "+ PARAMETER temperature 0.55" in run.out
     assert "allow TCP 11434 from 10.77.0.0/24" in run.out
     assert "temperature                    0.55" in get(lab, "rtx4090", "/api/show", {"model": "r1"})["parameters"]
     assert main_pid(lab, "rtx4090") == pid
