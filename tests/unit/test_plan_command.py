@@ -125,7 +125,7 @@ def test_a_file_of_ones_own_is_planned_and_a_name_for_a_registry_is_not(tmp_path
     assert refused.exit_code == 1
     assert "no host is there that could ask its registry" in refused.output
     cut = tmp_path / "cut.gguf"
-    cut.write_bytes((tmp_path / "mine.gguf").read_bytes()[:1000])
+    cut.write_bytes(gzip.decompress(body.header)[:1000])
     broken = run("--gpu", "RTX 3060", "--model", str(cut))
     assert (broken.exit_code, "cut.gguf" in broken.output) == (1, True)
     assert "Traceback" not in broken.output
