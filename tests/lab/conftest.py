@@ -173,28 +173,37 @@ def _command(deploy: str, *arguments: str, dry: bool = False, project: Path = RO
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a deploy in the background, in a process group of its own; what is left of it is killed in the end."""
+    """Launch a deploy; what is left of it is killed in the end."""
     started: list[subprocess.Popen[str]] = []
 
     def go(inventory: Inventory, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            _command(deploy, *arguments),
-            cwd=ROOT,
-            env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+        started.append(launch(inventory, deploy, *arguments))
+        return started[-1]
 
     yield go
     for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end(process)
+
+
+def launch(inventory: Inventory, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
+    """Start a deploy in the background, in a process group of its own."""
+    return subprocess.Popen(
+        _command(deploy, *arguments),
+        cwd=ROOT,
+        env={**os.environ, "CORRAL_INVENTORY": str(inventory.write())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill what is left of a deploy that was launched."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,14 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.sandbox import wait_for
+from tests.lab.conftest import Inventory, end, launch
 from tests.lab.expect import (
     INTERRUPTED,
     Watched,
@@ -26,7 +30,7 @@ from tests.lab.tracing import appearances
 
 if TYPE_CHECKING:
     from lab.hosts import Lab
-    from tests.lab.conftest import Deploy, Inventory, Start
+    from tests.lab.conftest import Deploy, Start
 
 ASSET = "ollama-linux-amd64.tar.zst"
 #: Lines that are about no change, or come between the lines of one within a moment.
@@ -41,6 +45,25 @@ def place(line: str) -> str:
     return re.sub(r"\([^)]*\)|[0-9.]+", "", line.partition("]")[2]).strip()
 
 
+@pytest.fixture(scope="module")
+def cut_off(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Inventory, Watched]]:
+    """A run on rtx2070 whose cable was cut in the middle of a download. Each end takes more than a minute to notice, in
+    which there is time for another host."""
+    inventory = Inventory(tmp_path_factory.mktemp("cut-off")).only("rtx2070")
+    lab.reset("rtx2070")
+    lab.mirror.set(bytes_per_second=SLOW)
+    process = launch(inventory)
+    try:
+        wait_for_file(lab, "rtx2070", PARTIAL)
+        lab.cut("rtx2070")
+        lab.mirror.reset()
+        yield inventory, Watched(process)
+    finally:
+        lab.uncut("rtx2070")
+        end(process)
+
+
+@pytest.mark.usefixtures("cut_off")
 def test_a_run_that_is_killed_at_any_step_is_finished_by_later_ones(
     lab: Lab, inventory: Inventory, start: Start, deploy: Deploy
 ) -> None:
@@ -69,6 +92,16 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_later_ones(
 
     assert_converged(second, lab, "rtx3080")
     assert_changed_nothing(second, "rtx3080")
+
+
+def test_a_cut_cable_ends_the_run_at_both_ends(lab: Lab, cut_off: tuple[Inventory, Watched], deploy: Deploy) -> None:
+    inventory, run = cut_off
+    assert run.end(240) not in (0, 130), run.out
+    assert "the connection broke" in run.out
+    assert "Traceback" not in run.out
+    assert left_running(lab, "rtx2070", 240) == ""
+    lab.uncut("rtx2070")
+    assert_converged(deploy(inventory), lab, "rtx2070")
 
 
 def test_what_others_read_appears_whole_in_one_rename(lab: Lab, inventory: Inventory, deploy: Deploy) -> None:
@@ -194,25 +227,6 @@ def test_a_host_that_loses_power_in_the_middle_is_finished_by_later_runs(
         assert "Traceback" not in run.out
         assert_left_whole(lab, "rtx4090")
     assert_converged(deploy(inventory), lab, "rtx4090")
-
-
-def test_a_cut_cable_ends_the_run_at_both_ends(lab: Lab, inventory: Inventory, start: Start, deploy: Deploy) -> None:
-    lab.reset("rtx2070")
-    inventory.only("rtx2070")
-    lab.mirror.set(bytes_per_second=SLOW)
-    run = Watched(start(inventory))
-    wait_for_file(lab, "rtx2070", PARTIAL)
-
-    lab.cut("rtx2070")
-    try:
-        assert run.end(240) not in (0, 130), run.out
-        assert "the connection broke" in run.out
-        assert "Traceback" not in run.out
-        assert left_running(lab, "rtx2070", 240) == ""
-    finally:
-        lab.uncut("rtx2070")
-    lab.mirror.reset()
-    assert_converged(deploy(inventory), lab, "rtx2070")
 
 
 def test_a_cable_that_is_back_after_some_seconds_costs_nothing(lab: Lab, inventory: Inventory, start: Start) -> None:
