@@ -27,7 +27,7 @@ from corral.gpus import engine
 from corral.gpus.inventory import Device, Problem
 from corral.inventory import Inventory
 from corral.inventory import load as load_inventory
-from corral.ollama import api, headers, releases
+from corral.ollama import api, releases
 from corral.planner.models import FileModel
 from corral.planning import Planned, Told, plan_host
 from corral.probe import state as probe
@@ -91,7 +91,11 @@ class HostRun:
         """The models among those to be planned that the catalog lacks, by the names that were declared for them; or why
         nothing is known of one. Raises CorralError when the host can't ask."""
         names = {name for spec in self.settings.models if spec.plan for name in spec.plan.outside}
-        return headers.models(self, sorted(names)) if names else {}
+        if not names:
+            return {}
+        from corral.ollama import headers  # and with it the gguf library, see planner.models
+
+        return headers.models(self, sorted(names))
 
     def judge(self) -> None:
         """This run only looks whether the host is as it was planned: unless it has planned already."""

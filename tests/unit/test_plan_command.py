@@ -82,8 +82,12 @@ def test_wishes_on_the_command_line_are_for_imagined_cards_only() -> None:
     assert "--family goes with --gpu" in done.output
 
 
-def test_planning_does_not_wait_for_pyinfra() -> None:
-    script = "import sys, corral.cli, corral.planview, corral.planner.choice; print('pyinfra' in sys.modules)"
+@pytest.mark.parametrize(
+    ("modules", "slow"),
+    [("corral.cli, corral.planview, corral.planner.choice", "pyinfra"), ("corral.operations", "gguf")],
+)
+def test_what_takes_long_to_import_is_imported_only_where_it_is_needed(modules: str, slow: str) -> None:
+    script = f"from gevent import monkey; monkey.patch_all(); import sys, {modules}; print({slow!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -19,7 +19,7 @@ import jinja2
 import ollama
 from rich.filesize import decimal
 
-from corral import gguf_header, layout, modelfile, versions
+from corral import layout, modelfile, versions
 from corral.changes import Change
 from corral.drift import drift
 from corral.errors import CorralError
@@ -120,6 +120,8 @@ def _adapter(run: HostRun, path: str) -> LocalFile:
             f"Merge the adapter into its model's weights and name that file with from, or declare {last} or older",
         )
     found = files.local_file(run.inventory_path, "ADAPTER", path)
+    from corral import gguf_header  # and with it the gguf library, see planner.models
+
     kind = gguf_header.read_file(found.path).metadata.get("general.type")
     if kind != "adapter":
         raise CorralError(f"ADAPTER: {path} is a GGUF file, but no adapter", "Name a LoRA adapter in GGUF's format")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from corral.gguf_header import Header, shapes
-from corral.planner import gguf
 from corral.planner.architecture import Architecture, Weights
+
+if TYPE_CHECKING:
+    from corral.gguf_header import Header
 
 #: For a file that does not say how its weights are stored.
 UNNAMED = "as it is"
@@ -56,6 +57,10 @@ class FileModel:
     _weights: Weights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # The gguf library takes a quarter of a second to import, which most runs do not need.
+        from corral.gguf_header import shapes
+        from corral.planner import gguf
+
         architecture, weights = gguf.model(shapes(self.header))
         if self.beside:
             weights = Weights(
