@@ -28,6 +28,8 @@ from corral.settings import ModelSpec
 
 PROMPT = "Say in one word that you are ready."
 TOKENS = 16
+#: An answer of one token takes no time that could be measured: so often another one is asked for.
+MOST_ANSWERS = 3
 REFUSAL_WAIT_S = 3.0
 GREETING = "Ollama is running"
 
@@ -365,8 +367,11 @@ def needs_gpu(run: HostRun) -> bool:
 
 
 def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
-    answer = client.generate(model=spec.name, prompt=PROMPT, options={"num_predict": TOKENS}, stream=False)
-    tokens = int(answer.eval_count or 0)
+    for _ in range(MOST_ANSWERS):
+        answer = client.generate(model=spec.name, prompt=PROMPT, options={"num_predict": TOKENS}, stream=False)
+        tokens = int(answer.eval_count or 0)
+        if tokens > 1:
+            break
     speed = tokens / (answer.eval_duration / 1e9) if answer.eval_duration else 0.0
     running = api.running(client, spec.name)
     return (Loaded.of(spec.name, running, speed) if running else None), tokens

@@ -97,6 +97,7 @@ def confirm(run: HostRun, say: Callable[[str], None]) -> None:
     known = run.planned.told
     told = known if known and run.planned.kept else Told(0)
     confirmed: set[str] = set()
+    shown: dict[str, list[str]] = {}
     for _ in range(MOST_ROUNDS):
         planned = run.planned
         asked = {
@@ -120,8 +121,10 @@ def confirm(run: HostRun, say: Callable[[str], None]) -> None:
             return
         run.replan(told)
         for name, plan in run.planned.plans.items():
-            for line in planview.lines(name, plan):
+            lines = planview.lines(name, plan)
+            for line in lines if lines != shown.get(name) else ():
                 say(line)
+            shown[name] = lines
 
 
 def _question(plan: Plan) -> str:
