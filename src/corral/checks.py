@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corral import firewall
 from corral.errors import CorralError
-from corral.gpus.judgement import problems
+from corral.gpus.judgement import problems, wants_integrated
 from corral.ollama import models, releases
 from corral.probe.state import HostState
 from corral.run import HostRun
@@ -32,7 +32,7 @@ def preflight(run: HostRun) -> list[str]:
             )
     models.check(run)
     if settings.require_gpu is not False:
-        integrated = environment.variables.get("OLLAMA_IGPU_ENABLE") == "1"
+        integrated = wants_integrated(environment.variables)
         warnings += map(str, problems(state.gpus, settings.ollama_version, integrated))
     if "OLLAMA_GO_TEMPLATE" not in environment.variables:
         # server/images.go of 0.34.4, where a model's template is chosen.

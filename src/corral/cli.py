@@ -275,13 +275,12 @@ def pin(version: str, pins: Path | None, sums: Path | None, url: str, replace: b
     They are read from the release's own sha256sum.txt, once, on this machine: hosts install only what is pinned.
     Look at the change and commit it. Changes no host.
     """
+    from corral import versions
     from corral.ollama import pinning
     from corral.settings import RELEASES
 
     with _said_plainly():
-        number = version.removeprefix("v")
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?", number):
-            raise CorralError(f"{version} is not a version", "Write it as in 0.34.4")
+        number = versions.release(version)
         text = sums.read_text(encoding="utf-8", errors="replace") if sums else pinning.fetch(number, url or RELEASES)
         assets = pinning.digests(text, str(sums or pinning.SUMS))
         path = pins or pinning.own_pins()

@@ -11,11 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from corral import layout, planview
+from corral import planview
 from corral.changes import Change
 from corral.errors import CorralError
 from corral.measurement import Measured, compared, lacks_memory, less_than_planned, missing_mib, offloaded, predicted
-from corral.names import ModelName
 from corral.ollama import api
 from corral.ollama import models as ollama_models
 from corral.ollama.records import Record
@@ -40,7 +39,7 @@ def changes(run: HostRun) -> Iterator[Change]:
         name = waiting[0]
         plan = run.planned.plans[name]
         found = _load_and_look(run, name, plan)
-        run.say(f"loaded {name}: {compared(plan, found, loads.predicted(plan), stand_in=_is_stand_in(run, plan))}")
+        run.say(f"loaded {name}: {compared(plan, found, loads.predicted(plan), stand_in=run.is_stand_in(plan))}")
         if less_than_planned(plan, found):
             loads.smaller[name].append(found)
             yield from _smaller(run, name, plan, loads)
@@ -69,7 +68,7 @@ def _unproven(run: HostRun) -> list[str]:
     """The planned models with a part on the GPU of which it is not noted that they were loaded like this."""
     found = []
     for name, plan in run.planned.plans.items():
-        file = run.state.modelfiles.get(layout.modelfile_name(ModelName.parse(name).short), "")
+        file = run.state.modelfile(name)
         on_gpu = any(use.total for use in plan.memory.devices)
         if on_gpu and not Record.read(file).loaded.startswith(f"{_how(run, plan)}: "):
             found.append(name)
@@ -86,15 +85,6 @@ def _how(run: HostRun, plan: Plan) -> str:
     )
 
 
-def _same(one: Plan, other: Plan) -> bool:
-    """Whether two plans put the same on a host, whatever memory it has."""
-    return (one.reference, one.load) == (other.reference, other.load)
-
-
-def _is_stand_in(run: HostRun, plan: Plan) -> bool:
-    return plan.entry.name in run.settings.stand_ins
-
-
 # --- one load -----------------------------------------------------------------------------------------
 
 
@@ -105,7 +95,7 @@ def _load_and_look(run: HostRun, name: str, plan: Plan) -> Measured:
         return found
     run.look_again()
     try:
-        same = _same(run.planned.plans[name], plan)
+        same = run.planned.plans[name].outcome == plan.outcome
     except CorralError:  # nothing fits any more: who plans smaller finds that out too
         same = False
     if same:
@@ -152,7 +142,7 @@ def _smaller(run: HostRun, name: str, plan: Plan, loads: _Loads) -> Iterator[Cha
     if len(measured) > attempts:
         raise _given_up(run, name, plan, measured)
     try:
-        if _same(run.planned.plans[name], plan):
+        if run.planned.plans[name].outcome == plan.outcome:
             _set_aside(run, name, loads, last=len(measured) == attempts > 1)
         ollama_models.check(run)
     except CorralError as error:
@@ -171,7 +161,7 @@ def _set_aside(run: HostRun, name: str, loads: _Loads, *, last: bool) -> None:
             f"nothing of it is on the GPU, of which {min(card.free for card in plan.cards) // MIB} MiB are free",
             "See what the server says, the driver (dmesg), and the groups of the user ollama",
         )
-    stand_in = _is_stand_in(run, plan)
+    stand_in = run.is_stand_in(plan)
     more = missing_mib(plan, wishes, found, loads.predicted(plan), stand_in=stand_in, last=last)
     loads.set_aside_mib[plan.reference] += more
     told = run.planned.told or Told(-(-max(card.overhead for card in plan.cards) // MIB))

@@ -7,8 +7,8 @@ desktop's does, must not make it another model every day.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -16,7 +16,7 @@ from corral import layout, modelfile
 from corral.environment import KV_CACHE_TYPES
 from corral.errors import CorralError
 from corral.gpus.inventory import Device
-from corral.gpus.judgement import usable
+from corral.gpus.judgement import usable, wants_integrated
 from corral.modelfile import Setting
 from corral.names import ModelName
 from corral.ollama.records import Record
@@ -122,7 +122,7 @@ def machine_of(settings: Settings, state: HostState, told: Told | None = None) -
         )
     flash = settings.environment.get(FLASH) != "0"
     overhead_mib = told.overhead_mib if told else None
-    devices = usable(state.gpus, settings.ollama_version, settings.environment.get("OLLAMA_IGPU_ENABLE") == "1")
+    devices = usable(state.gpus, settings.ollama_version, wants_integrated(settings.environment))
     cards = tuple(card for device in devices if (card := _card(device, flash, overhead_mib)))
     if devices and not cards:
         raise CorralError(
@@ -154,6 +154,15 @@ def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
     )
 
 
+@contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Errors about a declared model say which one."""
+    try:
+        yield
+    except CorralError as error:
+        raise CorralError(f"models: {name}: plan: {error.problem}", error.remedy, error.detail) from error
+
+
 def _known(settings: Settings, others: Mapping[str, FileModel | CorralError]) -> dict[str, FileModel]:
     """The models that the catalog lacks. Raises CorralError for one of which nothing is known."""
     found = {}
@@ -161,8 +170,8 @@ def _known(settings: Settings, others: Mapping[str, FileModel | CorralError]) ->
         for name in spec.plan.outside if spec.plan else ():
             model = others[name]
             if isinstance(model, CorralError):
-                problem = f"models: {spec.name}: plan: {name}: {model.problem}"
-                raise CorralError(problem, model.remedy, model.detail)
+                with _said_of(spec.name):
+                    raise CorralError(f"{name}: {model.problem}", model.remedy, model.detail)
             found[name] = model
     return found
 
@@ -172,7 +181,7 @@ def _noted(settings: Settings, state: HostState, others: Mapping[str, FileModel]
     overheads, corrections = [], {}
     names = {model.installed: name for name, model in others.items()}
     for spec in settings.models:
-        text = state.modelfiles.get(_file(spec.name), "") if spec.plan else ""
+        text = state.modelfile(spec.name) if spec.plan else ""
         note = Record.read(text).engine
         if note and note.version == settings.ollama_version:
             overheads.append(note.overhead_mib)
@@ -197,10 +206,8 @@ def _wishes(settings: Settings, others: Mapping[str, FileModel]) -> dict[str, Wi
         if spec.plan is not None:
             batch = spec.parameters.get("num_batch", BATCH)
             assert isinstance(batch, int)
-            try:
+            with _said_of(spec.name):
                 wishes = spec.plan.wishes(parallel, batch, others)
-            except CorralError as error:
-                raise CorralError(f"models: {spec.name}: plan: {error.problem}", error.remedy) from error
             found[spec.name] = replace(wishes, kv_types=(declared,)) if declared else wishes
     return found
 
@@ -226,11 +233,9 @@ def _plan_all(
 
 
 def _plan_one(state: HostState, name: str, machine: Machine, asked: Wishes, judging: bool) -> Plan:
-    try:
+    with _said_of(name):
         seen = _seen(state, name, asked)
         return choose(_with_plenty(machine), seen) if judging and seen else _plan(machine, asked, seen)
-    except CorralError as error:
-        raise CorralError(f"models: {name}: plan: {error.problem}", error.remedy, error.detail) from error
 
 
 def _plan_together(
@@ -332,8 +337,8 @@ def _declared(state: HostState, name: str, wishes: Wishes) -> tuple[str, str, in
     """What the host's Modelfile of a model and its drop-in have: model, quantization, context, layers on the GPU, type
     of KV cache; None for a model that is none of the catalog's or the wishes', or has no context of its own."""
     try:
-        found = modelfile.parse(state.modelfiles[_file(name)])
-    except (KeyError, CorralError):
+        found = modelfile.parse(state.modelfile(name))
+    except CorralError:
         return None
     listed = _made_from(found.from_, wishes)
     context = found.parameters.get("num_ctx")
@@ -358,10 +363,6 @@ def _same(one: str, other: str) -> bool:
         return one == other or ModelName.parse(one) == ModelName.parse(other)
     except CorralError:  # a file's path
         return False
-
-
-def _file(name: str) -> str:
-    return layout.modelfile_name(ModelName.parse(name).short)
 
 
 def _seen(state: HostState, name: str, wishes: Wishes) -> Wishes | None:

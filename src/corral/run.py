@@ -28,6 +28,7 @@ from corral.gpus.inventory import Device, Problem
 from corral.inventory import Inventory
 from corral.inventory import load as load_inventory
 from corral.ollama import api, releases
+from corral.planner.choice import Plan
 from corral.planner.models import FileModel
 from corral.planning import Planned, Told, plan_host
 from corral.probe import state as probe
@@ -111,6 +112,10 @@ class HostRun:
         """Plan anew with what the host's engine has told of the memory that models take."""
         self._told = told
         self.__dict__.pop("planned", None)
+
+    def is_stand_in(self, plan: Plan) -> bool:
+        """Whether the file of the planned model is declared to be of another size than the real one's."""
+        return plan.entry.name in self.settings.stand_ins
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:

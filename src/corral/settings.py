@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from corral import layout
+from corral import layout, versions
 from corral.environment import DEFAULT_HOST, KNOWN_VERSION, has_password, normalise
 from corral.errors import CorralError
 from corral.firewall.scope import Scope
@@ -494,10 +494,8 @@ class Settings(BaseModel):
     @field_validator("ollama_version")
     @classmethod
     def _is_a_version(cls, value: str) -> str:
-        version = value.removeprefix("v")
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?", version):
-            raise BadValue(f"{value} is not a version", f"Write it as in {KNOWN_VERSION}")
-        return version
+        with _said_of_a_value():
+            return versions.release(value)
 
     @field_validator("ollama_release_url")
     @classmethod

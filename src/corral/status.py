@@ -71,7 +71,7 @@ def _model(run: HostRun, name: str) -> str:
     plan = run.planned.plans.get(name)
     if plan is None:
         return name
-    stand_in = " (a stand-in)" if plan.entry.name in run.settings.stand_ins else ""
+    stand_in = " (a stand-in)" if run.is_stand_in(plan) else ""
     return f"{name}: {plan.entry.name} {plan.quantization}{stand_in}"
 
 

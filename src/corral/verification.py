@@ -19,7 +19,7 @@ from corral import clients, layout
 from corral.clients import Vantage
 from corral.errors import CorralError
 from corral.firewall import missing, wider_than
-from corral.gpus.judgement import usable
+from corral.gpus.judgement import usable, wants_integrated
 from corral.ollama import api
 from corral.ollama.models import wanted_models
 from corral.run import HostRun
@@ -360,7 +360,7 @@ def needs_gpu(run: HostRun) -> bool:
     if run.settings.require_gpu is not None:
         return run.settings.require_gpu
     found = run.state.gpus
-    integrated = run.environment.variables.get("OLLAMA_IGPU_ENABLE") == "1"
+    integrated = wants_integrated(run.environment.variables)
     used = usable(found, run.settings.ollama_version, integrated)
     unknown = len(found.vendors) > len(found.devices)
     return bool(run.settings.gpus or used or found.error or unknown)

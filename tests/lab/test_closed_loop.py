@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from lab.config import Gpu
 from lab.gpu import DECLARATION, declaration
+from tests.lab.conftest import need_release
 from tests.lab.expect import Watched, one_error, said_once
 from tests.lab.observation import OLDER, STEPS, VERSION, get, no_changes
 
@@ -103,8 +103,7 @@ def loaded_lines(run_output: str) -> list[str]:
 def test_a_model_that_fits_wholly_is_loaded_as_planned_and_the_second_run_loads_nothing(
     lab: Lab, heavy: Inventory, deploy: Deploy, card: Declare, version: str
 ) -> None:
-    if version not in yaml.safe_load(lab.layout.pins.read_text()):
-        pytest.skip(f"the lab's mirror has no {version}: make test brings it up with both")
+    need_release(lab, version)
     card(2000)
     forget(lab, "heavy")
     heavy.set(HOST, ollama_version=version)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
+from tests.lab.conftest import need_release
 from tests.lab.observation import (
     OLDER,
     SERVERS,
@@ -237,8 +237,7 @@ def test_a_limited_run_does_not_even_connect_to_the_other_hosts(
 
 
 def test_another_version_is_put_beside_the_old_one_and_back(lab: Lab, inventory: Inventory, deploy: Deploy) -> None:
-    if OLDER not in yaml.safe_load(lab.layout.pins.read_text()):
-        pytest.skip(f"the lab's mirror has no {OLDER}: make test brings it up with both")
+    need_release(lab, OLDER)
     host = "rtx2070"
     inventory.only(host)
     assert deploy(inventory).rc == 0

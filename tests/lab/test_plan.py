@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import gguf
 import numpy as np
 import pytest
-import yaml
 
 from corral.engine.skeleton import ALIGNMENT, add_tokenizer
-from tests.lab.conftest import corral
+from tests.lab.conftest import corral, need_release
 from tests.lab.observation import OLDER, STEPS, get, models, no_changes, server_environment, snapshot, starts, unload
 
 if TYPE_CHECKING:
@@ -217,8 +216,7 @@ def test_layers_that_do_not_fit_stay_on_the_host_when_that_is_allowed(lab: Lab, 
 
 
 def test_an_older_ollama_is_planned_by_its_own_formulas(lab: Lab, planned: Inventory, deploy: Deploy) -> None:
-    if OLDER not in yaml.safe_load(lab.layout.pins.read_text()):
-        pytest.skip(f"the lab's mirror has no {OLDER}: make test brings it up with both")
+    need_release(lab, OLDER)
     host = "rtx2070"
     lab.reset(host)
     planned.only(host).set(host, ollama_version=OLDER)

@@ -96,14 +96,14 @@ def confirm(run: HostRun, say: Callable[[str], None]) -> None:
         run.look_again()
     known = run.planned.told
     told = known if known and run.planned.kept else Told(0)
-    confirmed: set[str] = set()
+    confirmed: set[tuple[str, Load]] = set()
     shown: dict[str, list[str]] = {}
     for _ in range(MOST_ROUNDS):
         planned = run.planned
         asked = {
             name: plan
             for name, plan in planned.plans.items()
-            if name not in planned.kept and plan.cards and _question(plan) not in confirmed
+            if name not in planned.kept and plan.cards and plan.outcome not in confirmed
         }
         if not asked:
             return
@@ -115,7 +115,7 @@ def confirm(run: HostRun, say: Callable[[str], None]) -> None:
                 say(f"planned {name} by formula: {error.problem}")
                 return
             say(f"planned {name}: {compared(plan, answers)}")
-            confirmed.add(_question(plan))
+            confirmed.add(plan.outcome)
             told = with_answer(told, plan, answers)
         if told == before and told == planned.told:
             return
@@ -125,10 +125,6 @@ def confirm(run: HostRun, say: Callable[[str], None]) -> None:
             for line in lines if lines != shown.get(name) else ():
                 say(line)
             shown[name] = lines
-
-
-def _question(plan: Plan) -> str:
-    return f"{plan.reference} {plan.load}"
 
 
 def with_answer(told: Told, plan: Plan, answers: Sequence[DeviceAnswer]) -> Told:

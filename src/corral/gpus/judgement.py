@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from corral.gpus.inventory import MIG_DIVIDED, Device, Inventory, Problem
 from corral.versions import numbers
@@ -32,6 +32,11 @@ def problems(inventory: Inventory, ollama_version: str, integrated: bool = False
         *(_left_out(device, version) for device in inventory.devices if _is_left_out(device, version, integrated)),
         *_instances(inventory),
     )
+
+
+def wants_integrated(environment: Mapping[str, str]) -> bool:
+    """Whether this environment of a server has it use integrated GPUs."""
+    return environment.get("OLLAMA_IGPU_ENABLE") == "1"
 
 
 def usable(inventory: Inventory, ollama_version: str, integrated: bool = False) -> tuple[Device, ...]:

@@ -160,7 +160,7 @@ def _check_plan(run: HostRun, wanted: Wanted, whole: int) -> None:
     """Tags move, and a plan for another model is worth nothing: a file has the tensors' bytes and a header."""
     plan = run.planned.plans.get(wanted.spec.name)
     # A model that the catalog lacks was planned by the very file that the registry has.
-    if plan is None or isinstance(plan.entry, FileModel) or plan.entry.name in run.settings.stand_ins:
+    if plan is None or isinstance(plan.entry, FileModel) or run.is_stand_in(plan):
         return
     tensors = plan.entry.weights(plan.quantization).file
     if not tensors <= whole <= tensors + MOST_HEADER_BYTES:
@@ -251,7 +251,7 @@ def _nobody_serves() -> None:
 
 def _changes(run: HostRun, wanted: Wanted, listed: Mapping[ModelName, str]) -> list[Change]:
     digest = listed.get(wanted.name, "")
-    record = Record.read(run.state.modelfiles.get(Path(wanted.path).name, ""))
+    record = Record.read(run.state.modelfile(wanted.spec.name))
     if digest and (record.text, record.digest) == (wanted.text.rstrip(), digest):
         return []
     base_is_here = isinstance(wanted.source, GgufFile) or wanted.source in listed

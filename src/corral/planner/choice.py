@@ -112,6 +112,11 @@ class Plan:
         return self.entry.quantizations[self.quantization]
 
     @property
+    def outcome(self) -> tuple[str, Load]:
+        """What it puts on a host, whatever memory that has."""
+        return self.reference, self.load
+
+    @property
     def wholly_on_gpu(self) -> bool:
         return bool(self.cards) and self.load.gpu_layers is None
 

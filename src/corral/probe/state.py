@@ -12,6 +12,7 @@ from corral.firewall.state import FirewallState
 from corral.firewall.state import parse as parse_firewall
 from corral.gpus import state as gpus
 from corral.gpus.inventory import Inventory, OwnServer
+from corral.names import ModelName
 from corral.scripts import Value
 
 #: uname -m to the word in the names of Ollama's release archives.
@@ -92,6 +93,10 @@ class HostState:
     def architecture(self) -> str:
         """As Ollama's archives name it; "" for one that they don't serve."""
         return ARCHITECTURES.get(self.machine, "")
+
+    def modelfile(self, model: str) -> str:
+        """The text of a model's Modelfile with corral's notes; "" for none."""
+        return self.modelfiles.get(layout.modelfile_name(ModelName.parse(model).short), "")
 
     @property
     def public_addresses(self) -> tuple[str, ...]:
