@@ -59,10 +59,10 @@ class Connection(BaseModel):
     @field_validator("os")
     @classmethod
     def _is_supported(cls, value: str) -> str:
-        if value in ("windows", "macos"):
-            raise BadValue(f"{value} is not supported yet", "Take the host out; linux is what there is so far")
-        if value != "linux":
-            raise BadValue(f"{value} is not an operating system that is known here", "Write linux")
+        if value == "macos":
+            raise BadValue(f"{value} is not supported yet", "Take the host out; there are linux and windows so far")
+        if value not in ("linux", "windows"):
+            raise BadValue(f"{value} is not an operating system that is known here", "Write linux or windows")
         return value
 
     @field_validator("ssh_password", "ssh_key_password", "sudo_password", mode="before")

@@ -98,6 +98,12 @@ class Environment:
         return self.listen.address
 
     @property
+    def own_address(self) -> str:
+        """Where the host itself reaches its server."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        return everywhere.get(self.bind_address, self.bind_address)
+
+    @property
     def port(self) -> int:
         return self.listen.port
 

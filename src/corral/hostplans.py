@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from corral import checks, fleet, loading, planview  # noqa: E402
+from corral import fleet, loading, planview, preflight  # noqa: E402
 from corral.engine.ask import ask, compared, confirm  # noqa: E402
 from corral.errors import CorralError  # noqa: E402
-from corral.ollama import models, releases  # noqa: E402
+from corral.ollama import models  # noqa: E402
 from corral.planner.choice import Plan, Refusal, Wishes, refusals  # noqa: E402
 from corral.run import HostRun  # noqa: E402
-from corral.service import systemd  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ def plan(inventory: str, limit: Iterable[str] = ()) -> list[HostPlan]:
 
 
 def _plan(run: HostRun) -> HostPlan:
-    checks.preflight(run)
+    preflight.check(run)
     confirm(run, say=lambda _: None)
     changes = [
-        *releases.changes(run.state, run.release, run.proxy),
-        *systemd.changes(run.state, run.service),
+        *run.platform.install_changes(run),
+        *run.platform.service_changes(run),
         *models.changes(run),
         *loading.changes(run),
     ]

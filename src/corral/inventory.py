@@ -122,22 +122,22 @@ def to_pyinfra(inventory: Inventory) -> dict[str, Group]:
     no listing. A host that is invalid is there too, and fails at once with its message.
     """
     shared = {INVENTORY_KEY: str(inventory.path)}
-    hosts = [(_ssh(host.name), {**host.own_data, **shared}) for host in inventory.hosts.values()]
+    hosts = [(_connected(host), {**host.own_data, **shared}) for host in inventory.hosts.values()]
     hosts += [(_invalid(name), {PROBLEM_KEY: text, **shared}) for name, text in inventory.invalid.items()]
     groups: dict[str, Group] = {"all": (hosts, dict(inventory.default_data))}
     members: dict[str, list[str]] = {}
     for host in inventory.hosts.values():
         for group in host.groups:
-            members.setdefault(group, []).append(_ssh(host.name))
+            members.setdefault(group, []).append(_connected(host))
     for name, names in inventory.invalid_groups.items():
         for group in names:
             members.setdefault(group, []).append(_invalid(name))
     return {**members, **groups}
 
 
-def _ssh(name: str) -> str:
-    """As pyinfra names a host of corral.connectors.ssh."""
-    return f"@corral/{name}"
+def _connected(host: Host) -> str:
+    """As pyinfra names a host of corral.connectors.ssh or, for Windows, of corral.connectors.windows."""
+    return f"@{'windows' if host.connection.os == 'windows' else 'corral'}/{host.name}"
 
 
 def _invalid(name: str) -> str:
@@ -350,13 +350,27 @@ class _Loading:
         keys = {key: given for key, given in own.values.items() if key != "groups"}
         merged = self._check(self._defaults, *layers, _Layer(path, keys, own.found))
         connection, settings = merged
+        on_windows = connection.os == "windows"
+        if on_windows and own.values.get("sudo"):
+            remedy = "Log in as an administrator, and take sudo out"
+            raise _Invalid([Problem((*path, "sudo"), "there is no sudo on Windows", remedy)])
+        try:
+            settings.on(connection.os)
+        except CorralError as error:
+            key, _, problem = error.problem.partition(": ")
+            raise _Invalid([Problem((*path, key), problem, error.remedy)]) from None
         declared = frozenset(keys).union(*(layer.values for layer in layers))
         return Host(
             name=name,
             groups=groups,
             connection=connection,
             settings=settings,
-            own_data={"ssh_hostname": name, **_data(merged, declared)},
+            own_data={
+                "ssh_hostname": name,
+                **_data(merged, declared),
+                # What the defaults say of sudo is for the others.
+                **({"_sudo": False} if on_windows else {}),
+            },
             line=self._document.line(path),
         )
 

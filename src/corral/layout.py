@@ -33,8 +33,3 @@ def release_dir(version: str) -> str:
 def modelfile_name(model: str) -> str:
     """The file of a model's Modelfile; a name's slashes and colons are no file name."""
     return f"{model.replace('/', '_').replace(':', '_')}.modelfile"
-
-
-def modelfile_path(model: str) -> str:
-    """Where a model's Modelfile lies."""
-    return f"{MODELFILES}/{modelfile_name(model)}"

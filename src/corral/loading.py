@@ -22,7 +22,6 @@ from corral.planner.choice import Plan
 from corral.planner.memory import MIB
 from corral.planning import Told
 from corral.run import HostRun
-from corral.service import systemd
 
 
 def changes(run: HostRun) -> Iterator[Change]:
@@ -128,7 +127,7 @@ def _load(run: HostRun, name: str) -> Measured:
         running.on_gpu,
         running.context,
         offloaded(run.gpu_journal(end).get("journal", "")),
-        sum(device.own_mib for device in run.state.gpus.computing),
+        sum(device.own_mib for device in run.state.gpus.computing if not device.by_server),
     )
 
 
@@ -149,7 +148,7 @@ def _smaller(run: HostRun, name: str, plan: Plan, loads: _Loads) -> Iterator[Cha
         raise _given_up(run, name, plan, measured, error) from error
     for line in planview.lines(name, run.planned.plans[name]):
         run.say(line)
-    yield from systemd.changes(run.state, run.service)
+    yield from run.platform.service_changes(run)
     yield from ollama_models.changes(run)
 
 
@@ -159,7 +158,7 @@ def _set_aside(run: HostRun, name: str, loads: _Loads, *, last: bool) -> None:
     if not found.failure and not found.on_gpu:
         raise CorralError(
             f"nothing of it is on the GPU, of which {min(card.free for card in plan.cards) // MIB} MiB are free",
-            "See what the server says, the driver (dmesg), and the groups of the user ollama",
+            run.platform.server_remedy,
         )
     stand_in = run.is_stand_in(plan)
     more = missing_mib(plan, wishes, found, loads.predicted(plan), stand_in=stand_in, last=last)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyinfra
@@ -25,19 +26,18 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from corral import checks, loading, verification
+from corral import loading, verification
 from corral.changes import Change
 from corral.engine import ask as engine
 from corral.errors import CorralError
-from corral.firewall import changes as firewall_changes
 from corral.interrupt import exit_with_code_on_interrupt
 from corral.ollama import models as ollama_models
-from corral.ollama import releases
 from corral.planner.memory import Generation
 from corral.planview import lines as plan_lines
+from corral.preflight import check as check_host
+from corral.reboot import reboot as reboot_host
 from corral.run import HostRun
 from corral.scripts import Script
-from corral.service import systemd
 from corral.terminal import escaped
 
 if pyinfra.is_cli:
@@ -125,7 +125,7 @@ def preflight(run: HostRun) -> Sequence[Change]:
     """Refuse a host on which the deploy could not end well, before anything is changed there."""
     if run.host.state.is_executing:
         run.lock()
-    warnings = checks.preflight(run)
+    warnings = check_host(run)
     for name, plan in run.planned.plans.items():
         for line in plan_lines(name, plan):
             run.say(line)
@@ -139,21 +139,20 @@ def preflight(run: HostRun) -> Sequence[Change]:
 @_step
 def install(run: HostRun) -> Sequence[Change]:
     """Install the pinned release beside the one that is there, and switch to it."""
-    return releases.changes(run.state, run.release, run.proxy)
+    return run.platform.install_changes(run)
 
 
 @_step
 def service(run: HostRun) -> Sequence[Change]:
     """Run Ollama as a service with the declared environment; restart it only when it must be."""
     engine.confirm(run, run.say)
-    return systemd.changes(run.state, run.service)
+    return run.platform.service_changes(run)
 
 
 @_step
 def firewall(run: HostRun) -> Sequence[Change]:
     """Let the declared addresses, and no others, reach Ollama's port."""
-    scope = None if run.loopback or run.settings.firewall == "none" else run.scope
-    return firewall_changes(run.state.firewall, scope, run.port)
+    return run.platform.firewall_changes(run)
 
 
 @_step
@@ -167,6 +166,22 @@ def models(run: HostRun) -> Sequence[Change]:
 def load(run: HostRun) -> Iterable[Change]:
     """Load the models that were planned, compare them with their plans, and plan smaller where less fits."""
     return loading.changes(run)
+
+
+@_step
+def reboot(run: HostRun) -> Sequence[Change]:
+    """Reboot the host and wait until it is back, on another boot, with its server answering."""
+    run.check_rights()
+    return [Change("reboot, and wait until the server answers again", partial(reboot_host, run))]
+
+
+@_step
+def uninstall(run: HostRun) -> Sequence[Change]:
+    """Take away what corral has put on the host; the models stay unless remove_models says otherwise."""
+    run.check_rights()
+    if run.host.state.is_executing:
+        run.lock()
+    return run.platform.uninstall_changes(run)
 
 
 @operation()

@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
-from corral import layout, modelfile
+from corral import modelfile
 from corral.environment import KV_CACHE_TYPES
 from corral.errors import CorralError
 from corral.gpus.inventory import Device
@@ -26,7 +25,6 @@ from corral.planner.choice import ONE_GPU_SHARE, Machine, Plan, Wishes, choose, 
 from corral.planner.memory import BATCH, MIB, Backend, Generation
 from corral.planner.models import FileModel
 from corral.probe.state import HostState
-from corral.service.systemd import parse_drop_in
 from corral.settings import ModelSpec, Settings
 
 #: More than any card has, in bytes.
@@ -141,7 +139,7 @@ def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
         return None
     known = look_up(device.name)
     capability = float(device.compute_capability) if device.compute_capability else None
-    return Card(
+    card = Card(
         device.name,
         device.total_mib * MIB,
         device.plannable_mib * MIB,
@@ -152,6 +150,10 @@ def _card(device: Device, flash: bool, overhead_mib: int | None) -> Card | None:
         multiprocessors=known.multiprocessors if known else None,
         known_overhead=None if overhead_mib is None else overhead_mib * MIB,
     )
+    if device.by_server and device.own_mib:
+        # The server counts its models; what its process takes besides is given back with them.
+        return replace(card, free=min(card.free + card.overhead, card.total))
+    return card
 
 
 @contextmanager
@@ -327,15 +329,15 @@ def _plan(machine: Machine, wishes: Wishes, seen: Wishes | None) -> Plan:
 
 
 def _is_there(state: HostState, name: str, plan: Plan, wishes: Wishes) -> bool:
-    """Whether the host's Modelfile and drop-in have just this."""
+    """Whether the host's Modelfile and environment have just this."""
     return _declared(state, name, wishes) == (
         plan.entry.name, plan.quantization, plan.load.context, plan.load.gpu_layers, plan.load.kv_type
     )  # fmt: skip
 
 
 def _declared(state: HostState, name: str, wishes: Wishes) -> tuple[str, str, int, Setting | None, str] | None:
-    """What the host's Modelfile of a model and its drop-in have: model, quantization, context, layers on the GPU, type
-    of KV cache; None for a model that is none of the catalog's or the wishes', or has no context of its own."""
+    """What the host's Modelfile of a model and its environment have: model, quantization, context, layers on the GPU,
+    type of KV cache; None for a model that is none of the catalog's or the wishes', or has no context of its own."""
     try:
         found = modelfile.parse(state.modelfile(name))
     except CorralError:
@@ -344,7 +346,7 @@ def _declared(state: HostState, name: str, wishes: Wishes) -> tuple[str, str, in
     context = found.parameters.get("num_ctx")
     if listed is None or not isinstance(context, int):
         return None
-    kv_type = parse_drop_in(state.service.drop_ins.get(PurePosixPath(layout.DROP_IN).name, "")).get(KV_TYPE, "")
+    kv_type = state.declared_environment.get(KV_TYPE, "")
     return *listed, context, found.parameters.get("num_gpu"), kv_type
 
 

@@ -104,6 +104,9 @@ class Sudo:
 class Remote:
     """One host's connection."""
 
+    #: Of the run that holds the host's lock, what its scripts register in; "" where they need not, or none does.
+    run_directory = ""
+
     def __init__(self, link: Link, sudo: Sudo) -> None:
         self._link = link
         self._sudo = sudo
@@ -131,24 +134,31 @@ class Remote:
         channel = self._link.open(self._sudo.command + BOOTSTRAP)
         password = f"{self._sudo.password}\n".encode() if self._sudo.wanted and self._sudo.password else b""
         channel.send(password + f"@corral {len(text)}\n".encode() + text)
-        return Running(channel, script.path, self._sudo)
+        return Running(channel, script.path, BashAnswer(script.path, self._sudo))
 
     def dial(self, address: str, port: int, timeout_s: float) -> Stream:
         """Connect from the host to address:port. Raises OSError as a local connection would."""
         return self._link.dial(address, port, timeout_s)
 
 
+class Answer(Protocol):
+    """How the answer of a kind of shell is read."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, str]]:
+        """Takes standard output as it comes; what was emitted in it, by name, and progress as "@progress"."""
+
+    def check(self, exit_code: int, errors: bytes) -> None:
+        """Raises CorralError for a script that has failed. errors: the end of its error output."""
+
+
 class Running:
     """A script at work on a host. Iterating yields (name, text) as they come, until it ends."""
 
-    def __init__(self, channel: Channel, what: str, sudo: Sudo) -> None:
+    def __init__(self, channel: Channel, what: str, answer: Answer) -> None:
         self._channel = channel
         self._what = what
-        self._sudo = sudo
+        self._answer = answer
         self._errors = b""
-        self._ready = False
-        self._failure: tuple[str, str] | None = None
-        self._output = b""
         self._beat = time.monotonic()
 
     def __enter__(self) -> Running:
@@ -168,15 +178,26 @@ class Running:
             while (received := self._channel.receive(HEARTBEAT_S)) is not None:
                 self.beat()
                 self._errors = (self._errors + received[1])[-CHUNK:]
-                yield from self._parse(received[0])
+                yield from self._answer.feed(received[0])
         except (OSError, EOFError, paramiko.SSHException) as broken:
             raise CorralError(
                 f"the connection broke while {self._what} ran ({broken or type(broken).__name__})",
                 "What it had done stays done; run again to continue",
             ) from broken
-        self._check(self._channel.exit_code())
+        self._answer.check(self._channel.exit_code(), self._errors)
 
-    def _parse(self, data: bytes) -> Iterator[tuple[str, str]]:
+
+class BashAnswer:
+    """Lines as lib.sh's emit, progress and fail write them."""
+
+    def __init__(self, what: str, sudo: Sudo) -> None:
+        self._what = what
+        self._sudo = sudo
+        self._ready = False
+        self._failure: tuple[str, str] | None = None
+        self._output = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, str]]:
         *lines, self._output = (self._output + data).split(b"\n")
         for raw in lines:
             line = raw.decode("utf-8", "replace")
@@ -190,15 +211,15 @@ class Running:
             elif name:
                 yield name, _decode(rest)
 
-    def _check(self, exit_code: int) -> None:
-        errors = self._errors.decode("utf-8", "replace").strip()
+    def check(self, exit_code: int, errors: bytes) -> None:
+        said = errors.decode("utf-8", "replace").strip()
         if self._failure:
             raise HostError(*self._failure)
         if not self._ready:
-            raise _refusal(errors, exit_code, self._sudo)
+            raise _refusal(said, exit_code, self._sudo)
         if exit_code:
             raise CorralError(
-                f"{self._what} failed on the host (exit code {exit_code})", detail="\n".join(errors.splitlines()[-15:])
+                f"{self._what} failed on the host (exit code {exit_code})", detail="\n".join(said.splitlines()[-15:])
             )
 
 
@@ -239,6 +260,11 @@ def remote_for(host: Host) -> Remote:
     sudo = Sudo(bool(host.data.get("_sudo")), str(host.data.get("_sudo_password") or ""))
     client = getattr(host.connector, "client", None)
     if isinstance(client, paramiko.SSHClient):
+        from corral.connectors.windows import WindowsConnector
+        from corral.windows.remote import WindowsRemote
+
+        if isinstance(host.connector, WindowsConnector):
+            return WindowsRemote(SshLink(client, relays=False))
         return Remote(SshLink(client), sudo)
     if type(host.connector).__name__ == "LocalConnector":
         return Remote(LocalLink(), sudo)
@@ -250,7 +276,9 @@ def remote_for(host: Host) -> Remote:
 class SshLink:
     """Channels and connections over pyinfra's own ssh connection."""
 
-    def __init__(self, client: paramiko.SSHClient) -> None:
+    def __init__(self, client: paramiko.SSHClient, relays: bool = True) -> None:
+        """relays: whether the host has bash, to carry a connection where sshd forbids forwarding."""
+        self._relays = relays
         transport = client.get_transport()
         if transport is None:
             raise CorralError("the ssh connection is closed", "Run again")
@@ -276,6 +304,8 @@ class SshLink:
             channel = self._transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout_s)
         except paramiko.ChannelException as refused:
             if refused.code == paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
+                if not self._relays:
+                    raise PermissionError(f"{address}:{port}: {refused.text}") from refused
                 return self._relay(address, port)
             raise ConnectionRefusedError(f"{address}:{port}: {refused.text}") from refused
         except paramiko.SSHException as failed:

@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 import gevent
 import ollama
 
-from corral import layout
 from corral.environment import Environment, environment_for
 from corral.errors import CorralError
 from corral.firewall.scope import Scope
@@ -31,11 +30,10 @@ from corral.ollama import api, releases
 from corral.planner.choice import Plan
 from corral.planner.models import FileModel
 from corral.planning import Planned, Told, plan_host
-from corral.probe import state as probe
+from corral.platforms import Platform, platform_of
 from corral.probe.state import HostState
 from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
-from corral.scripts import Script
-from corral.service import systemd
+from corral.service.wanted import Wanted
 from corral.settings import ModelSpec, Settings
 from corral.terminal import escaped
 
@@ -74,12 +72,20 @@ class HostRun:
     @cached_property
     def settings(self) -> Settings:
         """What is declared for this host, from the inventory and group_data. Raises CorralError."""
-        return Settings.from_data(self.host.data.dict())
+        return Settings.from_data(self.host.data.dict()).on(self.platform.name)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The host's operating system, as far as it makes a difference."""
+        return platform_of(self.host)
 
     @cached_property
     def environment(self) -> Environment:
-        """What is declared of the server's environment; the service's holds what plans decide besides."""
-        return environment_for(self.settings)
+        """What is declared of the server's environment; the service's holds what plans decide besides. Raises
+        CorralError for what the host's system can't have."""
+        environment = environment_for(self.settings)
+        self.platform.check_environment(environment)
+        return environment
 
     @cached_property
     def planned(self) -> Planned:
@@ -164,11 +170,21 @@ class HostRun:
         return Scope.parse(list(self.settings.allow_from))
 
     @property
+    def opened_scope(self) -> Scope | None:
+        """What the host's firewall is to let in; None: nothing by us."""
+        return None if self.loopback or self.settings.firewall == "none" else self.scope
+
+    @property
     def state(self) -> HostState:
         """What the host looks like now; asked when nothing is known or something was changed."""
         if self._state is None:
-            self._state = self._probe()
+            self._state = self.platform.probe(self)
         return self._state
+
+    def check_rights(self) -> None:
+        """Raises CorralError where corral does not have an administrator's rights on the host."""
+        if not self.state.root:
+            raise self.platform.lacks_rights()
 
     def changed(self) -> None:
         """Something was changed on the host: what was seen before no longer counts."""
@@ -176,27 +192,19 @@ class HostRun:
         self._devices = None
         self._api = None
 
-    def _probe(self) -> HostState:
-        script = Script(
-            "probe/probe.sh",
-            probe.variables(self.settings.models_dir, self.port),
-            then=("firewall/probe.sh", "gpus/probe.sh"),
-        )
-        return probe.parse(self.remote.run(script))
-
     def ask_engine(self) -> tuple[tuple[Device, ...], tuple[Problem, ...]]:
         """What the engine of the installed release can compute on, and what kept it from telling; see gpus.engine.
 
         A remote command of its own, and not a quick one: asked again only when something was changed.
         """
         if self._devices is None:
-            script = engine.script(layout.CURRENT, self.environment.variables)
+            script = self.platform.engine_devices(self.environment.variables)
             self._devices = engine.parse(self.remote.run(script), self.state.gpus)
         return self._devices
 
     def gpu_journal(self, after: str = "") -> Mapping[str, str]:
         """What the server's log tells of the GPUs (journal) since its start, or after a cursor; its end (cursor)."""
-        return self.remote.run(Script("service/gpu_journal.sh", {"SERVICE": layout.SERVICE, "AFTER": after}))
+        return self.remote.run(self.platform.server_log(after))
 
     @cached_property
     def pins(self) -> releases.Pins:
@@ -206,33 +214,45 @@ class HostRun:
     def release(self) -> releases.Release:
         """The release that this host shall run. Raises CorralError where none is pinned."""
         settings = self.settings
-        return releases.choose(settings.ollama_version, self.state.architecture, self.pins, settings.ollama_release_url)
+        asset = self.platform.asset(self.state.architecture)
+        return releases.choose(settings.ollama_version, asset, self.pins, settings.ollama_release_url)
 
     @property
-    def service(self) -> systemd.Wanted:
+    def release_dir(self) -> str:
+        """Where that release is, or will be, unpacked on the host."""
+        return self.platform.release_dir(self.release.directory_name(self.state.releases))
+
+    @property
+    def service(self) -> Wanted:
         """How this host's service shall be."""
         environment = environment_for(self.settings, self.planned.environment)
-        return systemd.Wanted(
+        return Wanted(
             environment=environment.variables,
             secrets=environment.secrets,
             models_dir=self.settings.models_dir,
-            release=self.release.directory(self.state),
-            bind_address=environment.bind_address,
+            release=self.release_dir,
+            executable=self.platform.executable(self.release_dir),
+            account=self.platform.account(self),
+            own_address=environment.own_address,
             port=environment.port,
             start_timeout_s=self.settings.start_timeout_s,
         )
 
+    def blob(self, sha256: str) -> str:
+        """Where the host's server keeps a file of this digest."""
+        return self.platform.join(self.settings.models_dir, "blobs", f"sha256-{sha256}")
+
     @property
     def serves(self) -> bool:
         """Does the server that is wanted here run already?"""
-        running = self.state.service
-        return running.running and running.executable == f"{self.service.release}/bin/ollama"
+        server = self.state.server
+        return server.running and server.executable == self.service.executable
 
     @property
     def api(self) -> ollama.Client:
         """The host's own server, over the ssh connection."""
         if self._api is None:
-            self._api = api.connect(self.remote, self.service.own_address, self.port, self.settings.load_timeout_s)
+            self._api = api.connect(self.remote, self.environment.own_address, self.port, self.settings.load_timeout_s)
         return self._api
 
     def lock(self) -> None:
@@ -240,14 +260,28 @@ class HostRun:
         if self._lock is not None:
             return
         holder = f"by {getpass.getuser()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}"
-        running = self.remote.start(Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder}))
-        for name, _ in running:
+        running = self.remote.start(self.platform.lock(holder))
+        for name, place in running:
             if name == "locked":
+                self.remote.run_directory = place
                 break
         self._lock = running
         self._state = None  # whatever was seen before the lock may have changed since
         self.plans_confirmed = False
         gevent.spawn(self._keep_lock, running)
+
+    def connect(self) -> None:
+        """Connect to the host again. Raises pyinfra's ConnectError."""
+        self.host.connect(show_errors=False, raise_exceptions=True)
+
+    def disconnect(self) -> None:
+        """Leave the host; the lock on it goes, and what was seen no longer counts."""
+        if self.host.connected:
+            with suppress(Exception):  # the other side may have gone
+                self.host.disconnect()
+        self.__dict__.pop("remote", None)
+        self._lock = None
+        self.changed()
 
     @staticmethod
     def _keep_lock(running: Running) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from corral import layout, versions
+from corral import layout, layout_windows, versions
 from corral.environment import DEFAULT_HOST, KNOWN_VERSION, has_password, normalise
 from corral.errors import CorralError
 from corral.firewall.scope import Scope
@@ -44,6 +44,7 @@ from corral.secret import BadValue, Secret, Sources, read_secret
 
 #: Host data that names the inventory's file: relative paths start from its directory.
 INVENTORY_KEY = "corral_inventory"
+WINDOWS_START_TIMEOUT_S = 180
 RELEASES = "https://github.com/ollama/ollama/releases/download/v{version}"
 
 
@@ -313,14 +314,35 @@ class ModelSpec(BaseModel):
 def _models_dir(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if not value.startswith("/"):
-        raise BadValue(f"{value} is not an absolute path", f"Write it from the root: {layout.MODELS}")
     if not value.isprintable():
         raise BadValue("holds a line break or a control character", "Write a plain path")
+    if re.match(r"[A-Za-z]:|\\\\", value):
+        return _windows_directory(value)
+    if not value.startswith("/"):
+        raise BadValue(
+            f"{value} is not an absolute path",
+            f"Write it from the root: {layout.MODELS}, on Windows from the drive: {layout_windows.MODELS}",
+        )
     path = os.path.normpath(value)
     if ".." in value.split("/") or path.strip("/") == "":
         raise BadValue(f"{value} is no directory for models", f"Write a directory such as {layout.MODELS}")
     return "/" + path.lstrip("/")
+
+
+def _windows_directory(value: str) -> str:
+    """A path on a drive, with backslashes. learn.microsoft.com, "Naming Files, Paths, and Namespaces"."""
+    if value.startswith("\\\\"):
+        raise BadValue(
+            f"{value} is on another machine, which a service that runs without a login can't reach",
+            "Write a directory on a drive of the host",
+        )
+    path = PureWindowsPath(value)
+    if not path.root:
+        raise BadValue(f"{value} is not an absolute path", f"Write it from the drive: {layout_windows.MODELS}")
+    bad = re.search(r'[<>:"|?*]', str(path)[2:])
+    if bad or ".." in path.parts or len(path.parts) < 2 or any(part != part.rstrip(" .") for part in path.parts[1:]):
+        raise BadValue(f"{value} is no directory for models", f"Write a directory such as {layout_windows.MODELS}")
+    return path.drive.upper() + str(path)[2:]
 
 
 class Settings(BaseModel):
@@ -371,7 +393,8 @@ class Settings(BaseModel):
         kind="absolute path",
         shown=layout.MODELS,
         example="/mnt/big disk/ollama models",
-        description="The directory on the host that holds the models; on another disk if you like.",
+        description="The directory on the host that holds the models; on another disk if you like. On Windows"
+        f" {layout_windows.MODELS} unless set.",
     )
     environment: dict[str, str] = _setting(
         {},
@@ -442,6 +465,37 @@ class Settings(BaseModel):
         description="How many of the models are in the GPUs' memory at a time: one, loaded in turns as they are asked "
         "for, or all, which are planned to fit beside each other.",
     )
+    remove_models: bool = _setting(
+        False,
+        kind="true or false",
+        shown="false",
+        example="true",
+        description="When Ollama is uninstalled, remove the directory of the models too, whoever made them.",
+    )
+    service_account: Literal["SYSTEM", "LOCAL SERVICE"] = _setting(
+        "SYSTEM",
+        kind="SYSTEM or LOCAL SERVICE",
+        shown="SYSTEM",
+        example="LOCAL SERVICE",
+        description="Windows: the account that the server runs as. LOCAL SERVICE has fewer rights; GPU drivers are"
+        " known to work with SYSTEM.",
+    )
+    take_over: bool = _setting(
+        False,
+        kind="true or false",
+        shown="false",
+        example="true",
+        description="Windows: an Ollama that somebody has installed for a user is stopped and no longer started at"
+        " login; its models stay where they are.",
+    )
+    remove_block_rules: bool = _setting(
+        False,
+        kind="true or false",
+        shown="false",
+        example="true",
+        description="Windows: remove firewall rules that block ollama.exe or its port, as Windows makes them when"
+        " somebody dismisses its question; otherwise they are an error.",
+    )
     stand_ins: tuple[StrictStr, ...] = _setting(
         (),
         kind="list of names",
@@ -454,7 +508,8 @@ class Settings(BaseModel):
         kind="seconds",
         shown="60",
         example="120",
-        description="How long the server may take to answer after a start.",
+        description="How long the server may take to answer after a start; on Windows"
+        f" {WINDOWS_START_TIMEOUT_S} unless set.",
     )
     load_timeout_s: int = _setting(
         300,
@@ -482,6 +537,22 @@ class Settings(BaseModel):
         inventory = data.get(INVENTORY_KEY)
         directory = Path(inventory).parent if isinstance(inventory, str) else Path.cwd()
         return cls.parse(declared, Sources(directory, environ))
+
+    def on(self, os_name: str) -> Self:
+        """The settings as they hold on a host with this operating system. Raises CorralError for a value that can't."""
+        on_windows = self.models_dir[1:2] == ":"
+        if os_name == "windows" and "start_timeout_s" not in self.model_fields_set:
+            # Its virus scanner reads each of the release's libraries first (discover/runner.go of 0.34.4).
+            self = self.model_copy(update={"start_timeout_s": WINDOWS_START_TIMEOUT_S})
+        if "models_dir" not in self.model_fields_set:
+            directory = layout_windows.MODELS if os_name == "windows" else layout.MODELS
+            return self.model_copy(update={"models_dir": directory})
+        if on_windows != (os_name == "windows"):
+            example = layout_windows.MODELS if os_name == "windows" else layout.MODELS
+            raise CorralError(
+                f"models_dir: {self.models_dir} is no path on a host with {os_name}", f"Write it like {example}"
+            )
+        return self
 
     @classmethod
     def parse(cls, declared: Mapping[str, Any], sources: Sources) -> Self:

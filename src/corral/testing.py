@@ -12,7 +12,6 @@ patched Python before a connection is made (`from gevent import monkey; monkey.p
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -26,28 +25,37 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from testinfra.backend.base import BaseBackend, CommandResult
 
-from corral import clients, fleet
+from corral import clients, fleet, layout
 from corral.clients import Vantage, this_machine
 from corral.errors import CorralError
 from corral.inventory import PROBLEM_KEY, Client
 from corral.names import ModelName
+from corral.observation import (
+    LinuxObservation,
+    Observation,
+    WindowsObservation,
+    sha256,
+)
 from corral.ollama import api
 from corral.ollama.models import Wanted, drift_on_host, wanted_models
+from corral.reboot import reboot
 from corral.remote import Remote
 from corral.run import HostRun
 from corral.scripts import Script
-from corral.service import systemd
+from corral.service import systemd, task
 from corral.settings import INVENTORY_KEY, Settings
 from corral.verification import Loaded, in_part, needs_gpu
+from corral.windows.remote import WindowsRemote
 
-#: How long a host may be away when it reboots; servers with much memory take minutes to check it.
-REBOOT_TIMEOUT_S = 900.0
 REFUSAL_WAIT_S = 3.0
 T = TypeVar("T")
 
 
 class Backend(BaseBackend):  # type: ignore[misc]
-    """testinfra's commands through a Remote: as root, with nothing of them on a command line."""
+    """testinfra's commands through a Remote: as root, with nothing of them on a command line.
+
+    On a Windows host a command is a PowerShell script, and none of testinfra's modules is for that (host.run is).
+    """
 
     NAME = "corral"
 
@@ -58,7 +66,9 @@ class Backend(BaseBackend):  # type: ignore[misc]
     def run(self, command: str, *args: str, **_: Any) -> CommandResult:
         """Run a command with sh; args are quoted into it. Raises CorralError when the connection breaks."""
         line = self.get_command(command, *args)
-        answer = self._remote.run(Script("testing.sh", {"COMMAND": line}))
+        on_windows = isinstance(self._remote, WindowsRemote)
+        script = Script("testing.ps1", {"Command": line}) if on_windows else Script("testing.sh", {"COMMAND": line})
+        answer = self._remote.run(script)
         return self.result(
             int(answer["code"]),
             self.encode(line),
@@ -82,7 +92,7 @@ class Machine:
     """A host of the inventory: what is declared for it, and the ways to look at it.
 
     problem: why it can't be looked at, in words for people; "" when it can.
-    host: testinfra's host, of the current boot.
+    host: testinfra's host, of the current boot. shows: what the host shows of itself, of the current boot.
     run: corral's view of it, of the current boot.
     """
 
@@ -91,6 +101,7 @@ class Machine:
         self._looks: dict[tuple[str, str], gevent.Greenlet] = {}
         self.name = str(pyinfra_host.name)
         self.host: Any = None
+        self.shows: Observation
         self.run = HostRun(pyinfra_host)
         self.problem = str(pyinfra_host.data.get(PROBLEM_KEY) or "")
         if not self.problem:
@@ -125,6 +136,10 @@ class Machine:
     def secrets(self) -> tuple[str, ...]:
         """The names of the variables that only the service may see."""
         return tuple(self.run.environment.secrets) if self.settings else ()
+
+    @property
+    def on_windows(self) -> bool:
+        return self.run.platform.name == "windows"
 
     @cached_property
     def opened_ports(self) -> tuple[int, ...]:
@@ -165,33 +180,36 @@ class Machine:
         """The directory of the pinned release on the host."""
         return self.run.service.release
 
-    @property
-    def unit(self) -> str:
-        """The text that the service's unit must have."""
-        return systemd.unit(self.run.service)
-
-    @property
-    def drop_in(self) -> str:
-        """The text that the drop-in override.conf must have."""
-        return systemd.drop_in(self.run.service)
+    def definition(self, part: str) -> list[str]:
+        """What the system must be told to run, line by line. part: unit, drop-in or reading on Linux, task or script on
+        Windows; see Observation.definition."""
+        wanted = self.run.service
+        return {
+            "unit": lambda: [layout.UNIT, *systemd.unit(wanted).splitlines()],
+            "drop-in": lambda: systemd.drop_in(wanted).splitlines(),
+            "reading": lambda: ["to be read again: no"],
+            "task": lambda: [task.COMMAND, task.ARGUMENTS, wanted.account],
+            "script": lambda: task.start_script().splitlines(),
+        }[part]()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the server's process must have in its environment, but for secrets."""
+        """What the server must have been started with, but for secrets."""
         wanted = self.run.service
-        return {**wanted.environment, systemd.CONFIG: systemd.config_digest(wanted)}
+        noted = {} if self.on_windows else {systemd.CONFIG: systemd.config_digest(wanted)}
+        return {**wanted.environment, **noted}
 
     # Secrets are compared by digest: pytest shows the values in a failed assertion.
 
     def secret_digest(self, name: str) -> str:
-        """SHA-256 in hex of the line NAME=VALUE that the server's process must have in its environment."""
-        return _sha256(f"{name}={self.run.service.secrets[name]}\n")
+        """SHA-256 in hex of the line NAME=VALUE that the server must have been started with."""
+        return sha256(f"{name}={self.run.service.secrets[name]}\n")
 
     @property
-    def secrets_file_digest(self) -> str:
+    def secrets_digest(self) -> str:
         """SHA-256 in hex of the file with all secrets; "" where there is to be none."""
-        text = systemd.secrets_file(self.run.service)
-        return _sha256(text) if text else ""
+        text = task.secrets_file(self.run.service) if self.on_windows else systemd.secrets_file(self.run.service)
+        return sha256(text) if text else ""
 
     def wanted_model(self, name: str) -> Wanted:
         """A declared model, worked out. Raises CorralError when its Modelfile can't be rendered."""
@@ -211,9 +229,13 @@ class Machine:
     def _open(self) -> None:
         self.run = fleet.connect(self._pyinfra)
         self.run.judge()
-        if not self.run.state.root:
-            raise CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
-        self.host = as_testinfra(self.name, self.run.remote)
+        self.run.check_rights()
+        self._look_at(self.run.remote)
+
+    def _look_at(self, remote: Remote) -> None:
+        self.host = as_testinfra(self.name, remote)
+        on_windows = isinstance(remote, WindowsRemote)
+        self.shows = WindowsObservation(remote) if on_windows else LinuxObservation(self.host)
 
     def close(self) -> None:
         if self._pyinfra.connected:
@@ -232,34 +254,10 @@ class Machine:
             self.problem = f"{self.name}: {error}"
 
     def _reboot(self) -> None:
-        if not self._pyinfra.data.get("ssh_hostname"):
-            raise CorralError("this is the machine that the tests run on", "Reboot it yourself, then run them again")
-        before = self.run.state.boot_id
-        # In a second, so that the answer still comes; systemd's own accuracy would be a minute.
-        self.host.check_output("systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot")
-        self.close()
-        back = CorralError("it is on its old boot", "Look at its console")
-        with gevent.Timeout(REBOOT_TIMEOUT_S, False):
-            while True:
-                gevent.sleep(1)
-                try:
-                    self._open()
-                    if self.run.state.boot_id != before:
-                        self._wait_for_server()
-                        return
-                    back = CorralError("it is on its old boot", "Look at its console")
-                except (CorralError, PyinfraError, OSError, EOFError) as error:
-                    back = CorralError(str(error), "Look at its console")
-                self.close()
-        raise CorralError(f"not back {REBOOT_TIMEOUT_S:.0f} s after its reboot: {back.problem}", back.remedy)
-
-    def _wait_for_server(self) -> None:
-        with gevent.Timeout(self.run.settings.start_timeout_s, False):
-            while True:
-                with suppress(OSError):
-                    self.run.remote.dial(self.run.service.own_address, self.run.port, 5).close()
-                    return
-                gevent.sleep(0.5)
+        self.host = None
+        self._looks.clear()
+        reboot(self.run)
+        self._look_at(self.run.remote)
 
     # --- looks that take a while, so that they may be started ahead --------------------------------
 
@@ -302,7 +300,8 @@ class Machine:
             answer = self.run.api.generate(model=name, prompt="Hello", options={"num_predict": 2}, stream=False)
             running = api.running(self.run.api, name)
         if not answer.eval_count:
-            raise CorralError(f"{name} answers without a single token", "journalctl -u ollama on the host says more")
+            log = self.run.platform.log
+            raise CorralError(f"{name} answers without a single token", f"{log} on the host says more")
         if running is None:
             raise CorralError(f"{name} is not in /api/ps after it answered", "Is OLLAMA_KEEP_ALIVE 0?")
         speed = answer.eval_count / max((answer.eval_duration or 0) / 1e9, 1e-9)
@@ -360,10 +359,6 @@ class Fleet:
     def close(self) -> None:
         for machine in self.machines:
             machine.close()
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _caught(look: Callable[[Machine, str], T], machine: Machine, subject: str) -> tuple[T | None, CorralError | None]:

@@ -15,15 +15,14 @@ import gevent
 import httpx
 import ollama
 
-from corral import clients, layout
+from corral import clients
+from corral.checks import Check
 from corral.clients import Vantage
 from corral.errors import CorralError
-from corral.firewall import missing, wider_than
 from corral.gpus.judgement import usable, wants_integrated
 from corral.ollama import api
 from corral.ollama.models import wanted_models
 from corral.run import HostRun
-from corral.service import systemd
 from corral.settings import ModelSpec
 
 PROMPT = "Say in one word that you are ready."
@@ -32,16 +31,6 @@ TOKENS = 16
 MOST_ANSWERS = 3
 REFUSAL_WAIT_S = 3.0
 GREETING = "Ollama is running"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. found: a sentence that says what is so; remedy: what to do if not ok."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,11 +92,11 @@ def verify(run: HostRun) -> Verdict:
     """Check one host. What is wrong with it is in the verdict; CorralError is raised only for what keeps
     verification itself from working (a client that is off)."""
     verdict = Verdict()
-    verdict.checks += check_service(run)
+    verdict.checks += run.platform.check_service(run)
     verdict.checks += check_gpus(run)
     verdict.checks += check_firewall(run)
     if run.loopback:
-        _use(run, Vantage(f"{run.name} itself", run.remote), run.service.own_address, verdict)
+        _use(run, Vantage(f"{run.name} itself", run.remote), run.environment.own_address, verdict)
         verdict.reached_from = ("the host itself",)
         return verdict
     reached, refused = vantages(run)
@@ -135,50 +124,6 @@ def vantages(run: HostRun) -> tuple[list[Vantage], list[Vantage]]:
     return reached or [clients.this_machine()], [vantage for vantage in seen if vantage.refused]
 
 
-def check_service(run: HostRun) -> list[Check]:
-    """The service runs, at boot too, as the user, release and settings that are declared."""
-    service, wanted = run.state.service, run.service
-    if not service.running:
-        state = service.active_state or "not there"
-        return [Check("service", False, f"{layout.SERVICE} is {state}.", "Run deploys/r1.py.")]
-    pending = systemd.changes(run.state, wanted)
-    differing = {
-        name: service.environment.get(name, "unset")
-        for name, value in {**wanted.environment, **wanted.secrets}.items()
-        if service.environment.get(name) != value
-    }
-    others = [name for name in service.drop_ins if name != "override.conf"]
-    blame = f" A drop-in of yours sets it: {', '.join(others)}." if others and not pending else " Run deploys/r1.py."
-    return [
-        Check(
-            "service",
-            service.enabled == "enabled" and service.user == layout.USER,
-            f"{layout.SERVICE} is running as {service.user} and {service.enabled or 'not enabled'} at boot.",
-            "Run deploys/r1.py.",
-        ),
-        Check(
-            "unit",
-            not pending,
-            "the unit and its drop-in are as declared."
-            if not pending
-            else f"the service is not as declared; it takes: {'; '.join(c.summary for c in pending)}.",
-            "Run deploys/r1.py.",
-        ),
-        Check(
-            "environment",
-            not differing,
-            "the server runs with the declared environment."
-            if not differing
-            else "the server runs with "
-            + ", ".join(
-                name if name in wanted.secrets else f"{name}={value}" for name, value in sorted(differing.items())
-            )
-            + ", which is not what is declared.",
-            blame.strip(),
-        ),
-    ]
-
-
 def check_gpus(run: HostRun) -> list[Check]:
     """Every GPU that is declared is there: NVIDIA's by name, of others only the maker shows."""
     found = run.state.gpus
@@ -200,22 +145,22 @@ def check_gpus(run: HostRun) -> list[Check]:
 
 def check_firewall(run: HostRun) -> list[Check]:
     """The port is open to the declared addresses and to no others, in force and after a reboot."""
-    state, port = run.state.firewall, run.port
-    if run.settings.firewall == "none" or run.loopback or state.kind == "none":
+    port, kind = run.port, run.platform.firewall_name(run.state)
+    if run.settings.firewall == "none" or run.loopback or kind == "none":
         return []
-    closed = missing(state, run.scope, port)
-    wide = wider_than(state, run.scope, port)
+    closed = run.platform.firewall_missing(run)
+    wide = run.platform.firewall_wider(run)
     return [
         Check(
             "firewall",
             not closed,
-            closed[0] if closed else f"{state.kind} lets {run.scope} reach port {port}.",
+            closed[0] if closed else f"{kind} lets {run.scope} reach port {port}.",
             "Run deploys/r1.py.",
         ),
         Check(
             "firewall scope",
             not wide,
-            " ".join(wide) if wide else f"{state.kind} lets nobody else reach port {port}.",
+            " ".join(wide) if wide else f"{kind} lets nobody else reach port {port}.",
             "Remove that rule, or widen allow_from.",
         ),
     ]
@@ -311,7 +256,7 @@ def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: 
     except CorralError as error:
         yield Check("model", False, f"{error.problem}.", error.remedy or "Run deploys/models.py.")
         return
-    yield Check("model", answered > 0, f"{spec.name} answers ({answered} tokens).", "See journalctl -u ollama.")
+    yield Check("model", answered > 0, f"{spec.name} answers ({answered} tokens).", f"See {run.platform.log}.")
     if loaded is None:
         yield Check("loaded", False, f"{spec.name} is not in /api/ps after it answered.", "Is OLLAMA_KEEP_ALIVE 0?")
         return
@@ -395,7 +340,7 @@ def _off_gpu(run: HostRun, loaded: Loaded) -> Check:
         why = f"it takes {loaded.size / 2**20:.0f} MiB and {free} beside it"
         remedy = "Choose a smaller model, quantization or num_ctx"
     else:
-        why, remedy = "Ollama found no GPU that it can use", "See the driver and the groups of the user ollama"
+        why, remedy = "Ollama found no GPU that it can use", run.platform.server_remedy
     evidence = run.gpu_journal().get("journal", "")
     lines = "".join(f"\n    {line}" for line in evidence.splitlines()[-4:])
     return Check("gpu", False, f"{found}: {why}.", f"{remedy}, or declare require_gpu: false.{lines}")

@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from corral import layout
 from corral.errors import CorralError
 from corral.testing import Fleet, Machine
 
@@ -53,6 +54,12 @@ SUBJECTS: dict[str, Callable[[Machine], Sequence[object]]] = {
     "gpu_model": lambda machine: machine.models_for_gpu,
     "gpu": lambda machine: machine.gpus,
     "secret": lambda machine: machine.secrets,
+    "unit": lambda machine: () if machine.on_windows else ("unit",),
+    "drop_in": lambda machine: () if machine.on_windows else ("drop-in",),
+    "reading": lambda machine: () if machine.on_windows else ("reading",),
+    "task": lambda machine: ("task",) if machine.on_windows else (),
+    "start_script": lambda machine: ("script",) if machine.on_windows else (),
+    "gpu_user": lambda machine: () if machine.on_windows else (layout.USER,),
     "opened_port": lambda machine: machine.opened_ports,
     "reached_from": lambda machine: machine.reached_from,
     "refused_from": lambda machine: machine.refused_from,

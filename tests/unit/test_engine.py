@@ -21,6 +21,7 @@ from corral.planner.cards import imagine
 from corral.planner.choice import Machine, Plan, Wishes, choose, wishes_for
 from corral.planner.memory import MIB, Generation, Load
 from corral.planning import Planned, Told
+from corral.platforms.linux import LINUX
 
 NOTHING = Told(0)
 
@@ -187,6 +188,7 @@ def test_an_answer_about_other_cards_than_the_planned_ones_is_none() -> None:
     run: Any = SimpleNamespace(
         state=SimpleNamespace(current="/opt/ollama/0.34.4"),
         environment=SimpleNamespace(variables={}),
+        platform=LINUX,
         ask_engine=lambda: (devices, ()),
         remote=SimpleNamespace(run=lambda _: {"answer": TWO}),
     )
@@ -195,7 +197,7 @@ def test_an_answer_about_other_cards_than_the_planned_ones_is_none() -> None:
 
 
 def test_the_script_is_bash() -> None:
-    run: Any = SimpleNamespace(environment=SimpleNamespace(variables={"GGML_X": "1"}))
+    run: Any = SimpleNamespace(environment=SimpleNamespace(variables={"GGML_X": "1"}), platform=LINUX)
     devices = [Device("NVIDIA", "RTX 4090", source="engine, vulkan", handle=f"Vulkan{number}") for number in (0, 1)]
     script = engine.script(run, devices, plan())
     subprocess.run(["bash", "-n"], input=script.text(), text=True, check=True)

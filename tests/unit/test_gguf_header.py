@@ -33,6 +33,7 @@ from corral.gguf_header import ArrayInfo, Experts, Latent, Limits, MoreNeeded, S
 from corral.names import ModelName
 from corral.ollama import headers
 from corral.planner.models import FileModel
+from corral.platforms.linux import LINUX
 from corral.remote import LocalLink, Remote, Sudo
 from corral.run import HostRun
 from lab.progress import Progress
@@ -673,6 +674,8 @@ def run(tmp_path: Path) -> HostRun:
     """This machine as a host: the connection and the scripts are the real ones, the rest stands in."""
     parts = {
         "remote": Remote(LocalLink(), Sudo()),
+        "platform": LINUX,
+        "blob": lambda sha256: f"{tmp_path}/blobs/sha256-{sha256}",
         "proxy": {"PROXY": "", "NO_PROXY_FOR": ""},
         "settings": SimpleNamespace(models_dir=str(tmp_path)),
         "state": SimpleNamespace(manifests=()),

@@ -22,7 +22,7 @@ from corral.ollama.records import EngineNote, Record
 from corral.planner import catalog
 from corral.planner.models import FileModel
 from corral.planning import Planned, Told, plan_host
-from corral.probe.state import HostState, parse
+from corral.probe.state import LinuxState, parse
 from corral.secret import Sources
 from corral.settings import Settings
 
@@ -34,20 +34,20 @@ def settings(*models: dict[str, Any], **others: Any) -> Settings:
     return Settings.parse(declared, Sources(Path.cwd(), os.environ))
 
 
-def host(*devices: Device, **inventory: Any) -> HostState:
+def host(*devices: Device, **inventory: Any) -> LinuxState:
     return replace(parse({}), gpus=Inventory(tuple(devices or [RTX3080]), **inventory))
 
 
-def after(state: HostState, planned: Planned, kv_type: str = "q8_0") -> HostState:
+def after(state: LinuxState, planned: Planned, kv_type: str = "q8_0") -> LinuxState:
     """The host once it runs what was planned."""
     (model,) = planned.models
     text = f"FROM {model.from_}\n" + "".join(f"PARAMETER {key} {value}\n" for key, value in model.parameters.items())
     drop_in = f'[Service]\nEnvironment="OLLAMA_KV_CACHE_TYPE={kv_type}"\n'
-    name = Path(layout.modelfile_path("r1:latest")).name
+    name = layout.modelfile_name("r1:latest")
     return replace(state, modelfiles={name: text}, service=replace(state.service, drop_ins={"override.conf": drop_in}))
 
 
-def with_free(state: HostState, mib: int) -> HostState:
+def with_free(state: LinuxState, mib: int) -> LinuxState:
     (card,) = state.gpus.devices
     return replace(state, gpus=replace(state.gpus, devices=(replace(card, free_mib=mib),)))
 
@@ -198,7 +198,7 @@ def test_a_wish_that_excludes_what_is_there_is_followed() -> None:
         (replace(parse({}), gpus=Inventory(())), "models: r1: plan: the host has no GPU"),
     ],
 )
-def test_what_cannot_be_planned_is_said_of_the_model(state: HostState, words: str) -> None:
+def test_what_cannot_be_planned_is_said_of_the_model(state: LinuxState, words: str) -> None:
     with pytest.raises(CorralError, match=words):
         plan_host(settings(), state)
 

@@ -9,14 +9,15 @@ import pytest
 from corral import layout
 from corral.errors import CorralError
 from corral.ollama import releases
-from corral.probe.state import HostState, parse
+from corral.probe.state import LinuxState, parse
 
 DIGEST = "c238986e61d40c0cc5f4a9b9e40b9eea104350b77efa34741fc134e105cb9533"
 URL = "https://example.org/v{version}"
-RELEASE = releases.choose("0.34.4", "amd64", releases.load_pins(None), URL)
+ASSET = "ollama-linux-amd64.tar.zst"
+RELEASE = releases.choose("0.34.4", ASSET, releases.load_pins(None), URL)
 
 
-def state(**sections: str) -> HostState:
+def state(**sections: str) -> LinuxState:
     """A host that has the release and runs it, but for the sections that are given."""
     return parse(
         {
@@ -30,7 +31,7 @@ def state(**sections: str) -> HostState:
     )
 
 
-def summaries(seen: HostState) -> list[str]:
+def summaries(seen: LinuxState) -> list[str]:
     return [change.summary for change in releases.changes(seen, RELEASE, {"PROXY": "", "NO_PROXY_FOR": ""})]
 
 
@@ -40,7 +41,7 @@ def test_the_default_release_is_pinned_with_its_real_digest() -> None:
 
 
 def test_an_address_may_name_the_archive_itself() -> None:
-    chosen = releases.choose("0.34.4", "arm64", releases.load_pins(None), "https://example.org/{asset}?v={version}")
+    chosen = releases.choose("0.34.4", "ollama-linux-arm64.tar.zst", releases.load_pins(None), "https://example.org/{asset}?v={version}")
     assert chosen.url == "https://example.org/ollama-linux-arm64.tar.zst?v=0.34.4"
 
 
@@ -69,14 +70,14 @@ def test_another_build_of_the_same_version_never_replaces_one_in_place() -> None
 
 def test_a_version_without_a_pin_is_refused_with_those_that_have_one() -> None:
     with pytest.raises(CorralError, match=r"no digest is pinned for Ollama 9\.9\.9.*0\.34\.4.*sha256sum\.txt"):
-        releases.choose("9.9.9", "amd64", releases.load_pins(None), URL)
+        releases.choose("9.9.9", ASSET, releases.load_pins(None), URL)
 
 
 def test_pins_of_a_file_come_over_the_built_in_ones(tmp_path: Path) -> None:
     file = tmp_path / "pins.yml"
     file.write_text(f"0.34.4:\n  ollama-linux-amd64.tar.zst: {'a' * 64}\n")
     pins = releases.load_pins(file)
-    assert releases.choose("0.34.4", "amd64", pins, URL).sha256 == "a" * 64
+    assert releases.choose("0.34.4", ASSET, pins, URL).sha256 == "a" * 64
     assert "0.32.7" in pins
 
 

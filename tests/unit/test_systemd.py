@@ -9,22 +9,25 @@ import pytest
 
 from corral import layout
 from corral.errors import CorralError
-from corral.probe.state import HostState, parse
+from corral.probe.state import LinuxState, parse, parse_drop_in
 from corral.scripts import Script
 from corral.service import systemd
+from corral.service.wanted import Wanted
 
-WANTED = systemd.Wanted(
+WANTED = Wanted(
     environment={"OLLAMA_HOST": "0.0.0.0:11434", "OLLAMA_MODELS": layout.MODELS},
     secrets={},
     models_dir=layout.MODELS,
     release="/opt/ollama/0.34.4",
-    bind_address="0.0.0.0",
+    executable="/opt/ollama/0.34.4/bin/ollama",
+    account=layout.USER,
+    own_address="127.0.0.1",
     port=11434,
     start_timeout_s=60,
 )
 
 
-def state(changed: Mapping[str, str] | None = None, wanted: systemd.Wanted = WANTED) -> HostState:
+def state(changed: Mapping[str, str] | None = None, wanted: Wanted = WANTED) -> LinuxState:
     """A host on which everything is as wanted, but for the sections that are given."""
     environment = {**wanted.environment, **wanted.secrets, systemd.CONFIG: systemd.config_digest(wanted)}
     sections: Mapping[str, str] = {
@@ -40,7 +43,7 @@ def state(changed: Mapping[str, str] | None = None, wanted: systemd.Wanted = WAN
     return parse({**sections, **(changed or {})})
 
 
-def summaries(seen: HostState, wanted: systemd.Wanted = WANTED) -> list[str]:
+def summaries(seen: LinuxState, wanted: Wanted = WANTED) -> list[str]:
     return [change.summary for change in systemd.changes(seen, wanted)]
 
 
@@ -113,7 +116,7 @@ def test_a_secrets_file_that_others_can_read_is_written_again() -> None:
 def test_values_are_quoted_as_systemd_reads_them() -> None:
     wanted = replace(WANTED, environment={"OLLAMA_ORIGINS": 'http://a b"c\\d%h$HOME'})
     assert 'Environment="OLLAMA_ORIGINS=http://a b\\"c\\\\d%%h$HOME"\n' in systemd.drop_in(wanted)
-    assert systemd.parse_drop_in(systemd.drop_in(wanted)) == dict(wanted.environment)
+    assert parse_drop_in(systemd.drop_in(wanted)) == dict(wanted.environment)
 
 
 def test_a_models_directory_with_spaces_is_quoted_in_the_unit() -> None:

@@ -6,7 +6,6 @@ nothing is allocated, nothing is left behind. Half a second to a few seconds on 
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from dataclasses import dataclass, replace
 from corral import planview
 from corral.engine.skeleton import Skeleton, skeleton
 from corral.errors import CorralError
-from corral.gpus.engine import variables
 from corral.gpus.inventory import Device
 from corral.planner.choice import Plan
 from corral.planner.memory import MIB, Generation, Load
@@ -150,15 +148,12 @@ def script(run: HostRun, devices: Sequence[Device], plan: Plan) -> Script:
         if isinstance(plan.entry, FileModel)
         else skeleton(plan.entry.architecture, plan.quantization)
     )
-    return Script(
-        "engine/ask.sh",
-        {
-            **variables(run.environment.variables),
-            "RUNNER": devices[0].source.rpartition(", ")[2],
-            "HEADER": base64.b64encode(body.header).decode(),
-            "SIZE": body.size,
-            "ARGUMENTS": [*arguments(plan.load), "--device", ",".join(device.handle for device in devices)],
-        },
+    return run.platform.engine_question(
+        run.environment.variables,
+        devices[0].source.rpartition(", ")[2],
+        body.header,
+        body.size,
+        [*arguments(plan.load), "--device", ",".join(device.handle for device in devices)],
     )
 
 

@@ -42,13 +42,17 @@ def script(release: str, environment: Mapping[str, str]) -> Script:
 
 def variables(environment: Mapping[str, str]) -> dict[str, Value]:
     """How scripts start an engine of the release in use as the server would: RELEASE, USER_NAME, ENVIRONMENT."""
-    chosen = {name: value for name, value in environment.items() if name in GPU_NAMES or name.startswith(GPU_PREFIXES)}
-    settings = {"HOME": layout.HOME, "XDG_CACHE_HOME": layout.CACHE, **chosen}
+    settings = {"HOME": layout.HOME, "XDG_CACHE_HOME": layout.CACHE, **chosen(environment)}
     return {
         "RELEASE": layout.CURRENT,
         "USER_NAME": layout.USER,
         "ENVIRONMENT": [f"{name}={value}" for name, value in settings.items()],
     }
+
+
+def chosen(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of a server's environment what chooses its devices, and how its engine uses them."""
+    return {name: value for name, value in environment.items() if name in GPU_NAMES or name.startswith(GPU_PREFIXES)}
 
 
 def parse(sections: Mapping[str, str], known: Inventory) -> tuple[tuple[Device, ...], tuple[Problem, ...]]:
@@ -140,6 +144,7 @@ def _identified(devices: list[Device], known: list[Device]) -> Iterator[Device]:
             ecc=other.ecc,
             unified=device.unified or other.unified,
             own_mib=other.own_mib,
+            by_server=other.by_server,
         )
 
 
@@ -149,5 +154,5 @@ def _failed(runner: str, text: str) -> Problem:
     why = "it did not answer in time" if code == "137" else (said or [f"exit code {code}"])[-1].strip().rstrip(".")
     return Problem(
         f"the engine's {runner} can't list its devices: {why}",
-        "See journalctl -u ollama; the release may be damaged, or the driver too old for it",
+        "See the server's log; the release may be damaged, or the driver too old for it",
     )

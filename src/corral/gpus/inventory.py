@@ -22,7 +22,8 @@ class Device:
     mig: "" for a whole card, MIG_DIVIDED for one that is cut into instances, an instance's profile ("1g.10gb").
     ecc: None where the card has none or does not tell.
     unified: it shares the system's memory, of which the total is what it may take.
-    own_mib: what our own server holds of it, and gives back when it is planned anew.
+    own_mib: what our own server holds of it, and gives back when it is planned anew. by_server: the driver does not
+        tell that (WDDM), and the server's own number for its models stands for it.
     source: nvidia-smi, NVML, sysfs, sysctl, or the engine's runner ("engine, cuda_v13").
     handle: as the engine calls it ("CUDA0").
     """
@@ -42,6 +43,7 @@ class Device:
     ecc: bool | None = None
     unified: bool = False
     own_mib: int = 0
+    by_server: bool = False
     source: str = ""
     handle: str = ""
 
@@ -122,6 +124,11 @@ class Inventory:
         return tuple(process for process in self.processes if not process.own)
 
     @property
+    def own_untold(self) -> bool:
+        """Whether our own server holds memory of which the driver does not tell how much."""
+        return any(process.own and process.used_mib is None for process in self.processes)
+
+    @property
     def holders(self) -> str:
         """Those programs for people, with what each holds; "" for none."""
         return ", ".join(f"{one.name} (pid {one.pid}) holds {one.used_mib or '?'} MiB" for one in self.foreign)
@@ -159,7 +166,7 @@ def untold(devices: tuple[Device, ...], processes: tuple[Process, ...]) -> Itera
             yield Problem(
                 f"the driver does not tell how much of {names.get(process.uuid, 'a GPU')} our server holds "
                 f"({process.name}, pid {process.pid})",
-                "Only what is free counts as available; stop ollama.service, or unload its models, to plan with all",
+                "Only what is free counts as available; stop Ollama's service, or unload its models, to plan with all",
             )
 
 

@@ -114,7 +114,7 @@ def said(doing: str) -> Iterator[None]:
     except ollama.ResponseError as error:
         raise CorralError(f"{doing}: Ollama answers {error.error!r}", _remedy(error.error)) from error
     except (httpx.TimeoutException, TimeoutError) as error:
-        raise CorralError(f"{doing}: no answer in time", "journalctl -u ollama on the host says more") from error
+        raise CorralError(f"{doing}: no answer in time", "The server's log on the host says more") from error
     except (httpx.HTTPError, ConnectionError, OSError) as error:
         raise CorralError(
             f"{doing}: the connection to Ollama failed ({error})", "systemctl status ollama on the host says more"

@@ -48,8 +48,3 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
     # In a thread: minutes for a large file, in which other hosts must go on hearing from this run (lib.sh).
     digest: str = gevent.get_hub().threadpool.apply(of_file)
     return digest
-
-
-def blob(models_dir: str, sha256: str) -> str:
-    """Where a host's server keeps a file of this digest."""
-    return f"{models_dir}/blobs/sha256-{sha256}"

@@ -23,7 +23,6 @@ from corral.gguf_header import FIRST_BYTES, Header, MoreNeeded
 from corral.names import GgufFile, ModelName, classify_from
 from corral.ollama import files, registry
 from corral.planner.models import FileModel
-from corral.scripts import Script
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -91,7 +90,7 @@ def models(run: HostRun, names: Sequence[str]) -> dict[str, FileModel | CorralEr
         try:
             if isinstance(source, GgufFile):
                 file = files.local_file(run.inventory_path, "from", source.path)
-                found[name] = _of_file(name, file.path, files.blob(run.settings.models_dir, file.sha256))
+                found[name] = _of_file(name, file.path, run.blob(file.sha256))
                 continue
             weights = asked[source]
             if isinstance(weights, CorralError):
@@ -158,10 +157,11 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
 
 def _here(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, str]:
     """The manifests' paths of those models that the host has."""
-    directory = f"{run.settings.models_dir}/manifests"
     own = {name: name for name in map(ModelName.parse, run.state.manifests)}
     return {
-        name: f"{directory}/{own[name].host}/{own[name].namespace}/{own[name].model}/{own[name].tag}"
+        name: run.platform.join(
+            run.settings.models_dir, "manifests", own[name].host, own[name].namespace, own[name].model, own[name].tag
+        )
         for name in names
         if name in own
     }
@@ -189,14 +189,11 @@ def _called(name: ModelName) -> str:
 
 def _pieces(run: HostRun, blobs: Sequence[_Blob]) -> list[bytes]:
     """What comes after each blob's data, as header.sh answers it."""
-    script = Script(
-        "ollama/header.sh",
-        {
-            "URLS": [blob.url for blob in blobs],
-            "FROM": [str(len(blob.data)) for blob in blobs],
-            "TO": [str(blob.until - 1) for blob in blobs],
-            **run.proxy,
-        },
+    script = run.platform.header(
+        [blob.url for blob in blobs],
+        [len(blob.data) for blob in blobs],
+        [blob.until - 1 for blob in blobs],
+        run.proxy,
     )
     lines: dict[str, list[str]] = defaultdict(list)
     with run.remote.start(script) as running:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
@@ -30,6 +29,7 @@ from corral.ollama import api, files, registry
 from corral.ollama.files import LocalFile
 from corral.ollama.records import EngineNote, Record
 from corral.planner.models import FileModel
+from corral.platforms import Platform
 from corral.run import HostRun
 from corral.scripts import Script
 from corral.settings import ModelSpec
@@ -47,6 +47,7 @@ class Wanted:
     text: the Modelfile as it shall lie on the host, without the record of its manifest.
     source: the model or the file on the controller that it is made from.
     files: what is to be uploaded for it, by the path of the blob that FROM or ADAPTER names.
+    platform: of the host.
     """
 
     spec: ModelSpec
@@ -55,10 +56,17 @@ class Wanted:
     files: Mapping[str, LocalFile]
     text: str
     modelfile: Modelfile
+    platform: Platform
 
     @property
     def path(self) -> str:
-        return layout.modelfile_path(self.name.short)
+        """Of its Modelfile on the host."""
+        return self.platform.modelfile_path(self.file)
+
+    @property
+    def file(self) -> str:
+        """The name of that file."""
+        return layout.modelfile_name(self.name.short)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -94,7 +102,7 @@ def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
             adapter = _adapter(run, rendered.modelfile.adapter)
             uploads[_blob(run, adapter)] = adapter
             rendered = modelfile.with_adapter(rendered, _blob(run, adapter))
-        return Wanted(spec, name, source, uploads, rendered.text, rendered.modelfile)
+        return Wanted(spec, name, source, uploads, rendered.text, rendered.modelfile, run.platform)
     except CorralError as error:
         raise CorralError(f"models: {spec.name}: {error.problem}", error.remedy, error.detail) from error
 
@@ -130,7 +138,7 @@ def _adapter(run: HostRun, path: str) -> LocalFile:
 
 def _blob(run: HostRun, file: LocalFile) -> str:
     """Where the server keeps it."""
-    return files.blob(run.settings.models_dir, file.sha256)
+    return run.blob(file.sha256)
 
 
 def check(run: HostRun) -> None:
@@ -217,18 +225,19 @@ def _removals(run: HostRun, wanted: Sequence[Wanted], listed: Mapping[ModelName,
     """Models that corral has made or pulled here and that nothing declares any more. One that somebody has made
     again since stays, and so does what somebody has pulled."""
     needed = {w.name for w in wanted} | {w.source for w in wanted}
-    by_path = {Path(w.path).name: w for w in wanted}
+    declared = {w.file for w in wanted}
     found = []
     for file, text in sorted(run.state.modelfiles.items()):
         record = Record.read(text)
         noted = (record.made(file, listed), record.pulled)
         ours = [name for name in noted if name is not None and name in listed and name not in needed]
-        if by_path.get(file) and ours == []:
+        if file in declared and ours == []:
             continue
         needed |= {*ours}  # what several were made from goes once
-        script = None if file in by_path else Script("service/remove_file.sh", {"FILE": f"{layout.MODELFILES}/{file}"})
+        script = None if file in declared else run.platform.remove_modelfile(file)
         if ours or (script and record.digest and not record.replaced(file, listed)):
-            what = f"the model {' and '.join(name.short for name in ours)}" if ours else f"{layout.MODELFILES}/{file}"
+            names = " and ".join(name.short for name in ours)
+            what = f"the model {names}" if ours else run.platform.modelfile_path(file)
             found.append(Change(f"remove {what}, which is no longer declared", partial(_remove, run, ours, script)))
     return found
 
@@ -320,7 +329,7 @@ def note_loaded(run: HostRun, name: str, loaded: str) -> Script:
     """Notes below a model's Modelfile on the host how the model was loaded; see Record."""
     file = layout.modelfile_name(ModelName.parse(name).short)
     record = replace(Record.read(run.state.modelfiles[file]), loaded=loaded)
-    return _write(f"{layout.MODELFILES}/{file}", record)
+    return run.platform.write_modelfile(file, record.file)
 
 
 def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName | GgufFile | None) -> Script:
@@ -329,8 +338,4 @@ def _record_script(run: HostRun, wanted: Wanted, digest: str, pulled: ModelName 
         correction_mib = told.corrections_mib.get(plan.reference, 0)
         engine = EngineNote(run.settings.ollama_version, told.overhead_mib, correction_mib)
     record = Record(wanted.text.rstrip(), digest, pulled if isinstance(pulled, ModelName) else None, engine)
-    return _write(wanted.path, record)
-
-
-def _write(path: str, record: Record) -> Script:
-    return Script("service/write_file.sh", {"FILE": path, "MODE": "644", "TEXT": record.file})
+    return run.platform.write_modelfile(wanted.file, record.file)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from corral.errors import CorralError
 from corral.names import ModelName
-from corral.scripts import Script
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -33,13 +32,10 @@ def ask(run: HostRun, names: Sequence[ModelName], here: Mapping[ModelName, str] 
     if not names:
         return Answer({}, {})
     answer = run.remote.run(
-        Script(
-            "ollama/manifests.sh",
-            {
-                "URLS": [(here or {}).get(name) or name.manifest_url for name in names],
-                "BLOBS": f"{run.settings.models_dir}/blobs",
-                **run.proxy,
-            },
+        run.platform.manifests(
+            [(here or {}).get(name) or name.manifest_url for name in names],
+            run.platform.join(run.settings.models_dir, "blobs"),
+            run.proxy,
         )
     )
     present = (line.split() for line in answer.get("blobs", "").splitlines())

@@ -13,7 +13,7 @@ import yaml
 from corral import layout
 from corral.changes import Change
 from corral.errors import CorralError
-from corral.probe.state import HostState
+from corral.probe.state import LinuxState
 from corral.scripts import Script
 
 Pins = Mapping[str, Mapping[str, str]]
@@ -33,13 +33,13 @@ class Release:
         """What the unpacked directory says of itself."""
         return f"{self.asset} {self.sha256}"
 
-    def directory(self, state: HostState) -> str:
-        """Where it is, or will be, unpacked. Another build of a version never replaces one in place."""
-        for name, stamp in state.releases.items():
+    def directory_name(self, there: Mapping[str, str]) -> str:
+        """Its directory among those that are there (HostState.releases). Another build of a version never replaces one
+        in place."""
+        for name, stamp in there.items():
             if stamp == self.stamp:
-                return layout.release_dir(name)
-        taken = self.version in state.releases
-        return layout.release_dir(f"{self.version}-{self.sha256[:8]}" if taken else self.version)
+                return name
+        return f"{self.version}-{self.sha256[:8]}" if self.version in there else self.version
 
 
 def load_pins(extra: Path | None) -> Pins:
@@ -71,12 +71,11 @@ def parse_pins(text: str, name: str) -> Pins:
     return document
 
 
-def choose(version: str, architecture: str, pins: Pins, url: str) -> Release:
-    """The archive of a version for a Linux host. Raises CorralError where there is no pin for it.
+def choose(version: str, asset: str, pins: Pins, url: str) -> Release:
+    """The archive of a version. Raises CorralError where there is no pin for it.
 
-    architecture: amd64 or arm64. url: the setting ollama_release_url.
+    asset: its file name, for the host's system. url: the setting ollama_release_url.
     """
-    asset = f"ollama-linux-{architecture}.tar.zst"
     digests = address(url, version, "sha256sum.txt")
     assets = pins.get(version)
     if assets is None:
@@ -99,7 +98,7 @@ def address(url: str, version: str, asset: str) -> str:
     return filled.replace("{asset}", asset) if "{asset}" in filled else f"{filled.rstrip('/')}/{asset}"
 
 
-def changes(state: HostState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
+def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
     """What must be done so that the host has the release, and `ollama` leads to it."""
     changes = []
     missing_groups = state.gpu_groups - state.user_groups
@@ -114,7 +113,7 @@ def changes(state: HostState, release: Release, proxy: Mapping[str, str]) -> lis
                 ),
             )
         )
-    directory = release.directory(state)
+    directory = layout.release_dir(release.directory_name(state.releases))
     if release.stamp not in state.releases.values():
         changes.append(
             Change(
@@ -153,7 +152,7 @@ def changes(state: HostState, release: Release, proxy: Mapping[str, str]) -> lis
     return changes
 
 
-def check(state: HostState) -> None:
+def check(state: LinuxState) -> None:
     """Refuse a host whose `ollama` command is somebody else's. Raises CorralError."""
     if state.command and state.command != f"{layout.CURRENT}/bin/ollama":
         raise CorralError(

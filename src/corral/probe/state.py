@@ -1,4 +1,4 @@
-"""What a Linux host looked like when it was asked: typed, immutable, parsed without I/O."""
+"""What a host looked like when it was asked: typed, immutable, parsed without I/O. Here: what all have, and Linux's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from corral import layout
 from corral.firewall.state import FirewallState
@@ -15,8 +16,8 @@ from corral.gpus.inventory import Inventory, OwnServer
 from corral.names import ModelName
 from corral.scripts import Value
 
-#: uname -m to the word in the names of Ollama's release archives.
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+#: uname -m, or Windows' PROCESSOR_ARCHITECTURE, to the word in the names of Ollama's release archives.
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -28,71 +29,82 @@ class Listener:
     pid: int
 
 
-@dataclass(frozen=True)
-class Service:
-    """systemd's view of ollama.service and of the process behind it.
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """The service's process, whatever starts it.
 
-    pids: everything that runs in its control group; None where that can't be told.
+    executable, user: "" where none runs. pids: all that belongs to it; None where that can't be told.
     """
 
-    load_state: str = ""
-    active_state: str = ""
-    enabled: str = ""
-    needs_reload: bool = False
     main_pid: int = 0
-    unit_path: str = ""
-    unit: str = ""
-    drop_ins: Mapping[str, str] = field(default_factory=dict)
-    result: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
     executable: str = ""
     user: str = ""
     pids: frozenset[int] | None = frozenset()
 
     @property
     def running(self) -> bool:
+        return self.main_pid > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(Server):
+    """systemd's view of ollama.service and of the process behind it; pids are those of its control group."""
+
+    load_state: str = ""
+    active_state: str = ""
+    enabled: str = ""
+    needs_reload: bool = False
+    unit_path: str = ""
+    unit: str = ""
+    drop_ins: Mapping[str, str] = field(default_factory=dict)
+    result: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
         return self.active_state == "active" and self.main_pid > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HostState:
-    """Everything one probe found. Sizes in bytes unless named otherwise.
+    """What is known of every host, whatever its system. Sizes in bytes unless named otherwise.
 
-    releases: directory name under /opt/ollama to the stamp of what it was unpacked from.
+    machine: the architecture as the system names it. root: whether corral has an administrator's rights.
+    boot_id: another one after every boot. addresses: with their prefixes.
+    current: the directory of the release in use; "" for none.
+    releases: the name of a release's directory to the stamp of what it was unpacked from.
     manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
     modelfiles: file name to text.
     """
 
     os_name: str
-    os_id: str
     machine: str
-    kernel: str
-    systemd: bool
-    musl: bool
     root: bool
     boot_id: str
     addresses: tuple[str, ...]
-    tools: frozenset[str]
     current: str
     releases: Mapping[str, str]
-    command: str
-    user_groups: frozenset[str]
-    gpu_groups: frozenset[str]
-    secrets: str
-    models_dir_owner: str
     manifests: tuple[str, ...]
     modelfiles: Mapping[str, str]
-    service: Service
     listeners: tuple[Listener, ...]
     free_for_models: int
     free_for_releases: int
     gpus: Inventory
-    firewall: FirewallState
+
+    @property
+    def server(self) -> Server:
+        """The process of the service."""
+        raise NotImplementedError
+
+    @property
+    def declared_environment(self) -> Mapping[str, str]:
+        """The variables that corral has declared for the server here, without secrets."""
+        raise NotImplementedError
 
     @property
     def architecture(self) -> str:
         """As Ollama's archives name it; "" for one that they don't serve."""
-        return ARCHITECTURES.get(self.machine, "")
+        return ARCHITECTURES.get(self.machine.lower(), "")
 
     def modelfile(self, model: str) -> str:
         """The text of a model's Modelfile with corral's notes; "" for none."""
@@ -104,12 +116,49 @@ class HostState:
         return tuple(a for a in self.addresses if ipaddress.ip_interface(a).ip.is_global)
 
 
-def parse(sections: Mapping[str, str]) -> HostState:
+@dataclass(frozen=True, kw_only=True)
+class LinuxState(HostState):
+    """Everything one probe found on a Linux host."""
+
+    os_id: str
+    kernel: str
+    systemd: bool
+    musl: bool
+    tools: frozenset[str]
+    command: str
+    user_groups: frozenset[str]
+    gpu_groups: frozenset[str]
+    secrets: str
+    models_dir_owner: str
+    service: Service
+    firewall: FirewallState
+
+    @property
+    def server(self) -> Service:
+        return self.service
+
+    @property
+    def declared_environment(self) -> Mapping[str, str]:
+        return parse_drop_in(self.service.drop_ins.get(PurePosixPath(layout.DROP_IN).name, ""))
+
+
+def parse_drop_in(text: str) -> dict[str, str]:
+    """The environment that a drop-in of ours sets (see service.systemd.drop_in)."""
+    environment = {}
+    for line in text.splitlines():
+        if line.startswith('Environment="'):
+            inner = line.removeprefix('Environment="').removesuffix('"')
+            name, _, value = inner.replace('\\"', '"').replace("\\\\", "\\").replace("%%", "%").partition("=")
+            environment[name] = value
+    return environment
+
+
+def parse(sections: Mapping[str, str]) -> LinuxState:
     """The state behind a probe's sections. Missing sections mean: not there."""
     release = _pairs(sections.get("os.release", ""))
     service = _service(sections)
     directory_owner = sections.get("ollama.models_dir", "").strip()
-    return HostState(
+    return LinuxState(
         os_name=release.get("PRETTY_NAME", release.get("NAME", "unknown")),
         os_id=release.get("ID", ""),
         machine=sections.get("os.machine", "").strip(),

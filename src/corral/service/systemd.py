@@ -9,8 +9,6 @@ was cut off between writing a file and restarting is finished by the next one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 
 import jinja2
@@ -18,37 +16,12 @@ import jinja2
 from corral import layout
 from corral.changes import Change
 from corral.errors import CorralError
-from corral.probe.state import HostState
+from corral.probe.state import LinuxState, parse_drop_in
 from corral.scripts import Script
+from corral.service.wanted import Wanted, environment_differences
 
 MARK = "# Made by corral"
 CONFIG = "CORRAL_CONFIG"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How ollama.service shall be.
-
-    environment: names and values as Ollama shall read them, OLLAMA_MODELS among them.
-    secrets: the same for values that nobody but root and the service may see.
-    release: the directory that /opt/ollama/current shall lead to.
-    bind_address, port: where the server listens.
-    """
-
-    environment: Mapping[str, str]
-    secrets: Mapping[str, str] = field(repr=False)
-    models_dir: str
-    release: str
-    bind_address: str
-    port: int
-    start_timeout_s: int
-
-    @property
-    def own_address(self) -> str:
-        """Where the host itself reaches its server."""
-        if self.bind_address in ("0.0.0.0", ""):
-            return "127.0.0.1"
-        return "::1" if self.bind_address == "::" else self.bind_address
 
 
 def quote(value: str) -> str:
@@ -99,7 +72,7 @@ def _unit(wanted: Wanted, config: str) -> str:
     )
 
 
-def check(state: HostState) -> None:
+def check(state: LinuxState) -> None:
     """Refuse to replace a service that somebody else set up. Raises CorralError."""
     service = state.service
     if service.load_state == "masked":
@@ -112,7 +85,7 @@ def check(state: HostState) -> None:
         )
 
 
-def changes(state: HostState, wanted: Wanted) -> list[Change]:
+def changes(state: LinuxState, wanted: Wanted) -> list[Change]:
     """What must be done so that the service is as wanted, in the order in which it must be done."""
     service = state.service
     changes = []
@@ -148,7 +121,7 @@ def changes(state: HostState, wanted: Wanted) -> list[Change]:
     return changes
 
 
-def _file_changes(state: HostState, wanted: Wanted) -> list[Change]:
+def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
     changes = []
     seen_drop_in = state.service.drop_ins.get("override.conf", "")
     if state.service.unit != unit(wanted) or state.service.unit_path != layout.UNIT:
@@ -174,7 +147,7 @@ def _write(path: str, mode: str, text: str) -> Script:
     return Script("service/write_file.sh", {"FILE": path, "MODE": mode, "TEXT": text})
 
 
-def _restart_reasons(state: HostState, wanted: Wanted) -> list[str]:
+def _restart_reasons(state: LinuxState, wanted: Wanted) -> list[str]:
     service = state.service
     if not service.running:
         return [f"it is {service.active_state}" if service.active_state else "it is new"]
@@ -184,24 +157,3 @@ def _restart_reasons(state: HostState, wanted: Wanted) -> list[str]:
     if service.environment.get(CONFIG) != config_digest(wanted):
         reasons.append("its settings changed")
     return reasons
-
-
-def parse_drop_in(text: str) -> dict[str, str]:
-    """The environment that a drop-in of ours sets."""
-    environment = {}
-    for line in text.splitlines():
-        if line.startswith('Environment="'):
-            inner = line.removeprefix('Environment="').removesuffix('"')
-            name, _, value = inner.replace('\\"', '"').replace("\\\\", "\\").replace("%%", "%").partition("=")
-            environment[name] = value
-    return environment
-
-
-def environment_differences(seen: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """Sentences such as "OLLAMA_HOST: 127.0.0.1 -> 0.0.0.0:11434"; a new or removed name has one side only."""
-    names = sorted(set(seen) | set(wanted))
-    return [
-        f"{name}: {seen.get(name, 'unset')} -> {wanted.get(name, 'unset')}"
-        for name in names
-        if seen.get(name) != wanted.get(name)
-    ]
