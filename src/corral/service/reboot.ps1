@@ -1,0 +1,4 @@
+# Restarts the machine in a few seconds, so that the answer still comes. A restart is a full boot also where Windows
+# hibernates its kernel at a shutdown.
+$null = Invoke-Native 'shutdown.exe' @('/r', '/t', '3', '/d', 'p:4:1')
+if ($script:NativeExit -ne 0) { Fail 'reboot' "the machine does not restart: $($script:NativeErrors -join ' ')" 'Restart it by hand' }

@@ -1,0 +1,10 @@
+# Starts, stops, restarts, enables or disables a service.
+param([string]$Name, [string]$Action)
+
+switch ($Action) {
+  'start' { Start-Service -Name $Name }
+  'stop' { Stop-Service -Name $Name -Force }
+  'restart' { Restart-Service -Name $Name -Force }
+  'enable' { Set-Service -Name $Name -StartupType Automatic }
+  'disable' { Set-Service -Name $Name -StartupType Disabled }
+}

@@ -1,0 +1,11 @@
+# Sets a variable of the machine's environment, or removes it.
+param([string]$Variable, [string]$Value, [bool]$Present)
+
+if ($Present) {
+  $kind = if ($Value.Contains('%')) { 'ExpandString' } else { 'String' }
+  Set-RegistryValue $script:MachineEnvironment $Variable $Value $kind
+}
+else {
+  Remove-RegistryValue $script:MachineEnvironment $Variable
+}
+Send-EnvironmentChange
