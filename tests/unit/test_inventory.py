@@ -169,6 +169,13 @@ ONE_BAD_HOST = [
     ("ssh_config_file: noconfig", "3: hosts.bad.ssh_config_file: there is no file "),
     ("ssh_file_transfer_protocol: ftp", "3: hosts.bad.ssh_file_transfer_protocol: ftp is not a value"),
     ("os: macos", "3: hosts.bad.os: macos is not supported yet."),
+    ("os: beos", "3: hosts.bad.os: beos is not an operating system that is known here. Write linux or windows."),
+    ("{os: windows, sudo: true}", "3: hosts.bad.sudo: there is no sudo on Windows."),
+    (
+        "{os: windows, models_dir: /srv/models}",
+        "3: hosts.bad.models_dir: /srv/models is no path on a host with windows",
+    ),
+    (r"{models_dir: 'D:\Models'}", r"3: hosts.bad.models_dir: D:\Models is no path on a host with linux."),
     ("os: beos", "3: hosts.bad.os: beos is not an operating system"),
     ("sudo: perhaps", "3: hosts.bad.sudo: must be true or false, not perhaps."),
     ("sudo_password: {env: NOT_SET}", "3: hosts.bad.sudo_password: the environment variable NOT_SET is not set."),
@@ -502,7 +509,7 @@ clients:
 def test_the_example_loads(tmp_path: Path) -> None:
     inventory = load(ROOT / "inventory/example.yml", {})
     assert not inventory.invalid
-    assert len(inventory.hosts) == 4
+    assert len(inventory.hosts) == 5
 
 
 def test_the_example_shows_every_key() -> None:
@@ -514,7 +521,7 @@ def test_the_example_shows_every_key() -> None:
 def test_the_lab_loads_with_its_password() -> None:
     inventory = load(ROOT / "inventory/lab.yml", {"LAB_SUDO_PASSWORD": "x"})
     assert not inventory.invalid
-    assert list(inventory.hosts) == ["rtx4090", "rtx3080", "rtx2070"]
+    assert list(inventory.hosts) == ["rtx4090", "rtx3080", "rtx2070", "win11"]
     assert inventory.hosts["rtx2070"].connection.ssh_port == 2222
     assert inventory.hosts["rtx3080"].settings.models_dir == "/mnt/big disk/ollama models"
     assert inventory.clients["outsider"].expect == "refused"
@@ -523,3 +530,17 @@ def test_the_lab_loads_with_its_password() -> None:
 def test_group_data_of_this_repository_sets_nothing() -> None:
     names = runpy.run_path(str(ROOT / "group_data/all.py"))
     assert not set(names) & set(Settings.model_fields)
+
+
+def test_a_windows_host_is_reached_by_its_own_connector_and_without_sudo(tmp_path: Path) -> None:
+    inventory = read(
+        tmp_path,
+        "defaults: {sudo: true}\nhosts:\n  pc: {os: windows, groups: [desks], models_dir: 'd:/Models/Ollama Models'}\n"
+        "  box:\n",
+    )
+    hosts, _ = to_pyinfra(inventory)["all"]
+    names = [name for name, _ in hosts]  # type: ignore[misc]
+    assert names == ["@windows/pc", "@corral/box"]
+    data = dict(hosts)["@windows/pc"]  # type: ignore[arg-type]
+    assert (data["_sudo"], data["models_dir"]) == (False, r"D:\Models\Ollama Models")  # type: ignore[index]
+    assert to_pyinfra(inventory)["desks"] == ["@windows/pc"]

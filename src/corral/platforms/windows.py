@@ -111,7 +111,7 @@ class Windows:
         )
 
     def server_log(self, after: str) -> Script:
-        return Script("service/log.ps1", {"Log": layout.LOG, "After": after})
+        return Script("service/log.ps1", {"Log": layout.LOG, "Started": layout.STARTED, "After": after})
 
     def manifests(self, urls: Sequence[str], blobs: str, proxy: Mapping[str, str]) -> Script:
         return Script("ollama/manifests.ps1", {"Urls": urls, "Blobs": blobs, **_proxy(proxy)})

@@ -4,14 +4,11 @@ param([string]$Directory, [string]$Token, [string]$Holder)
 # issue 1751), before another run may begin. Runs no program while it waits.
 
 function Open-Alone([string]$Path) { [IO.File]::Open($Path, 'OpenOrCreate', 'ReadWrite', 'None') }
-function Open-Input { [Console]::OpenStandardInput() }
-# 1: something came; 0: nothing within the time; -1: the end.
-function Wait-Input($Stream, [ref]$Pending, [int]$Milliseconds) {
-    if (-not $Pending.Value) { $Pending.Value = $Stream.ReadAsync($script:buffer, 0, 64) }
-    if (-not $Pending.Value.Wait($Milliseconds)) { return 0 }
-    $count = $Pending.Value.Result
-    $Pending.Value = $null
-    if ($count -gt 0) { 1 } else { -1 }
+# Returns when the input has ended, or brought nothing for a minute.
+function Wait-ForSilence {
+    $stream = [Console]::OpenStandardInput()
+    $buffer = New-Object -TypeName 'byte[]' -ArgumentList 64
+    do { $reading = $stream.ReadAsync($buffer, 0, 64) } while ($reading.Wait(60000) -and $reading.Result -gt 0)
 }
 
 # Ends what a run has registered and is still at work, with all that it has started.
@@ -46,12 +43,16 @@ try {
     $null = New-Item -Path $mine -ItemType Directory -Force
     Write-TextFile $record "$Holder`n"
     Emit 'locked' $mine
-    $script:buffer = New-Object byte[] 64
-    $stream = Open-Input
-    $pending = $null
-    while ((Wait-Input $stream ([ref]$pending) 60000) -eq 1) { }
+    Wait-ForSilence
 } finally {
     Stop-Registered $mine
     Remove-Item -LiteralPath $record -Force -ErrorAction SilentlyContinue
     $lock.Dispose()
+    # Nothing is left of a run, unless another has begun already.
+    foreach ($path in (Join-Path -Path $Directory -ChildPath 'running'), (Join-Path -Path $Directory -ChildPath 'lock')) {
+        Remove-Item -LiteralPath $path -Force -ErrorAction SilentlyContinue
+    }
+    if (@(Get-ChildItem -LiteralPath $Directory -Force -ErrorAction SilentlyContinue).Count -eq 0) {
+        Remove-Item -LiteralPath $Directory -Force -ErrorAction SilentlyContinue
+    }
 }

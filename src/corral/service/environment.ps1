@@ -40,4 +40,7 @@ if ($PathAction) {
     Set-RegistryValue $machine 'Path' ($parts -join ';') 'ExpandString'
     if ($PathAction -eq 'remove') { Remove-RegistryValue $Registry 'Path' }
 }
+if (@(Get-RegistryValueName $owned).Count -eq 0 -and @(Get-RegistryValueName $Registry).Count -eq 0) {
+    Remove-RegistryKey $Registry
+}
 Send-Change

@@ -1,14 +1,14 @@
-param([string]$Log, [string]$After)
+param([string]$Log, [string]$Started, [string]$After)
 # journal: the lines of the server's log that tell what it thinks of the GPUs, since its start, or after the place After
-# in it where that is not empty. cursor: where the log ends now. Another start has another log.
+# in it where that is not empty. cursor: where the log ends now. Another start has another log, and is known by
+# the process's number in Started: a file that is made anew at once keeps the old one's date of creation on NTFS.
 $journal = ''
 $cursor = ''
 if (Test-Path -LiteralPath $Log -PathType Leaf) {
-    $item = Get-Item -LiteralPath $Log
-    $started = [string]$item.CreationTimeUtc.Ticks
-    $cursor = "$started $($item.Length)"
+    $server = $(if ((Read-TextFile $Started) -match '"pid":(\d+)') { $Matches[1] } else { '0' })
+    $cursor = "$server $((Get-Item -LiteralPath $Log).Length)"
     $from = [long]0
-    if ($After -match '^(\d+) (\d+)$' -and $Matches[1] -eq $started) { $from = [long]$Matches[2] }
+    if ($After -match '^(\d+) (\d+)$' -and $Matches[1] -eq $server) { $from = [long]$Matches[2] }
     $lines = @((Read-OpenFile $Log $from).Split("`n") | Where-Object {
         $_ -match 'inference compute|offloaded [0-9]+/|out[- ]of[- ]memory|no compatible|OutOfDeviceMemory|to allocate|cudaMalloc'
     } | Select-Object -Last 6)

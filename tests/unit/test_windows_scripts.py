@@ -1,0 +1,207 @@
+"""corral's scripts for Windows, run by the lab's stand-in for PowerShell against a model of a machine.
+
+What this proves: that their text runs in strict mode and does what it says to a machine as the model has it. Not that
+Windows does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral import layout_windows as layout
+from corral.errors import CorralError
+from corral.firewall import windows as firewall
+from corral.firewall.scope import Scope
+from corral.platforms.windows import WINDOWS
+from corral.probe import windows as probe
+from corral.probe.windows import WindowsState
+from corral.remote import HostError
+from corral.scripts import Script
+from corral.service import task
+from tests.unit.windows_answer import WANTED
+from tests.unit.windows_computer import Computer
+
+MODELS = r"D:\模型\Ollama models"
+ENVIRONMENT = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+
+
+@pytest.fixture
+def computer(tmp_path: Path) -> Computer:
+    return Computer(tmp_path, nvidia=False)
+
+
+def look(computer: Computer, models_dir: str = MODELS) -> WindowsState:
+    script = Script("probe/probe.ps1", probe.parameters(models_dir, 11434), then=("gpus/probe.ps1",))
+    return probe.parse(computer.run(script)["result"], models_dir)
+
+
+def variables(computer: Computer) -> dict[str, Any]:
+    tree = computer.machine.system.registry.tree(ENVIRONMENT)
+    return {name: value[1] for name, value in tree["values"].items()}
+
+
+def apply(computer: Computer, *summaries: str, wanted: Any = None) -> None:
+    """Carry out those changes of the service that begin so."""
+    seen = look(computer)
+    for change in task.changes(seen, wanted or replace(WANTED, models_dir=MODELS)):
+        if change.summary.startswith(summaries):
+            assert isinstance(change.action, Script)
+            computer.run(change.action)
+
+
+def test_a_new_machine_is_seen_as_one(computer: Computer) -> None:
+    seen = look(computer)
+    assert seen.fails == {}
+    assert (seen.root, seen.build, seen.architecture) == (True, 22631, "amd64")
+    assert seen.free_for_models > 0
+    assert not seen.server.running
+    assert seen.firewall.filters
+
+
+def test_variables_are_set_noted_and_put_back(computer: Computer) -> None:
+    registry = computer.machine.system.registry
+    from lab.windows.machine.registry import Kind, Value
+
+    registry.set(ENVIRONMENT, Value("OLLAMA_HOST", Kind.String, "127.0.0.1"))
+    before = registry.tree(ENVIRONMENT)
+    apply(computer, "set the machine's environment")
+    assert variables(computer)["OLLAMA_HOST"] == "0.0.0.0:11434"
+    seen = look(computer)
+    assert seen.owned == {"OLLAMA_HOST", "OLLAMA_MODELS"}
+    assert seen.path[-1] == layout.PROGRAMS
+    assert not [one for one in task.changes(seen, WANTED) if "environment" in one.summary]
+    computer.run(
+        Script(
+            "service/environment.ps1",
+            {
+                "Names": [],
+                "Values": [],
+                "Remove": sorted(seen.owned),
+                "Registry": layout.REGISTRY,
+                "PathEntry": layout.PROGRAMS,
+                "PathAction": "remove",
+            },
+        )
+    )
+    assert registry.tree(ENVIRONMENT) == before
+    assert not registry.exists(r"HKEY_LOCAL_MACHINE\SOFTWARE\corral")
+
+
+def test_files_are_written_as_they_are_and_secrets_for_administrators_alone(computer: Computer) -> None:
+    text = 'FROM D:\\模型\\x\nTEMPLATE """<用户>"""\n'
+    computer.run(WINDOWS.write_modelfile("r1_latest.modelfile", text))
+    assert look(computer).modelfiles == {"r1_latest.modelfile": text}
+    wanted = replace(WANTED, secrets={"HTTPS_PROXY": "http://me:pa\u2018ss@proxy:3128"})
+    apply(computer, "write C:\\ProgramData\\Ollama\\secrets.txt", wanted=wanted)
+    seen = look(computer)
+    assert seen.secrets == task.secrets_file(wanted)
+    assert not [one for one in task.changes(seen, wanted) if "secret" in one.summary]
+    # Once more over the one that is there.
+    computer.run(task.write(layout.SECRETS, "HTTPS_PROXY=other\n", secret=True))
+    again = look(computer)
+    assert again.secrets == "HTTPS_PROXY=other\n"
+    assert again.secrets_sddl == seen.secrets_sddl
+
+
+def test_the_task_comes_back_as_it_was_registered(computer: Computer) -> None:
+    apply(computer, "write C:\\ProgramData\\Ollama\\start.ps1", "register the scheduled task")
+    seen = look(computer)
+    assert seen.task.state == "Ready"
+    assert not task.differs(seen.task.xml, "SYSTEM")
+    assert seen.start == task.start_script()
+
+
+def test_the_rule_is_added_changed_and_removed(computer: Computer) -> None:
+    def carry_out(scope: Scope | None) -> None:
+        for change in firewall.changes(look(computer).firewall, scope, 11434, remove_blocks=False):
+            assert isinstance(change.action, Script)
+            computer.run(change.action)
+
+    narrow = Scope.parse(["192.168.1.0/24"])
+    for scope in (Scope.parse(["private"]), narrow, Scope.parse(["any"])):
+        carry_out(scope)
+        seen = look(computer).firewall
+        assert firewall.missing(seen, scope, 11434) == []
+        assert firewall.wider_than(seen, scope, 11434) == []
+        assert firewall.changes(seen, scope, 11434, remove_blocks=False) == []
+    assert firewall.wider_than(look(computer).firewall, narrow, 11434)
+    carry_out(None)
+    assert look(computer).firewall.rule is None
+
+
+def test_a_release_is_switched_to_by_the_name_in_one_file(computer: Computer) -> None:
+    directory = computer.drives["C"] / "Program Files/Ollama/0.34.4"
+    directory.mkdir(parents=True)
+    (directory / "ollama.exe").touch()
+    (directory / layout.STAMP).write_text("archive digest\n")
+    script = Script(
+        "ollama/switch.ps1",
+        {
+            "Directory": layout.release_dir("0.34.4"),
+            "Program": "ollama.exe",
+            "Current": layout.CURRENT,
+            "Command": layout.COMMAND,
+            "Shim": "@rem\r\n",
+        },
+    )
+    computer.run(script)
+    seen = look(computer)
+    assert (seen.current, seen.releases) == (layout.release_dir("0.34.4"), {"0.34.4": "archive digest"})
+    assert seen.command == "@rem\r\n"
+    (directory / "ollama.exe").unlink()
+    with pytest.raises(HostError, match=r"holds no ollama\.exe"):
+        computer.run(script)
+
+
+def test_a_directory_is_made_for_a_service_of_fewer_rights(computer: Computer) -> None:
+    wanted = replace(WANTED, models_dir=MODELS, account="LOCAL SERVICE")
+    apply(computer, "make ", wanted=wanted)
+    seen = look(computer)
+    assert not [one for one in task.changes(seen, wanted) if one.summary.startswith("make ")]
+
+
+def test_the_lock_is_held_until_the_input_ends_and_leaves_nothing(computer: Computer) -> None:
+    places = computer.drives["C"] / "ProgramData"
+    before = sorted(path.name for path in places.iterdir())
+    locked = computer.run(WINDOWS.lock("by me"))
+    assert locked["locked"].startswith(rf"{layout.RUN}\running" + "\\")
+    assert sorted(path.name for path in places.iterdir()) == before
+
+
+def test_a_script_of_a_run_that_has_lost_its_lock_does_nothing(computer: Computer) -> None:
+    with pytest.raises(HostError, match="has lost its lock"):
+        computer.run(task.write(layout.START, "x"), run_directory=rf"{layout.RUN}\running\gone")
+    assert look(computer).start == ""
+
+
+def test_what_is_removed_is_gone_and_what_is_gone_is_no_error(computer: Computer) -> None:
+    computer.run(task.write(layout.START, "x"))
+    for _ in range(2):
+        computer.run(task.remove(layout.START, layout.LOGS))
+    assert look(computer).start == ""
+
+
+def test_someone_who_is_no_administrator_gets_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(CorralError, match="not an administrator"):
+        Computer(tmp_path, nvidia=False, administrator=False).run(WINDOWS.lock("by me"))
+
+
+def test_constrained_language_is_said(tmp_path: Path) -> None:
+    constrained = Computer(tmp_path, nvidia=False, language_mode="ConstrainedLanguage")
+    with pytest.raises(CorralError, match="constrained language mode"):
+        look(constrained)
+
+
+def test_the_servers_log_is_read_from_where_it_was_read_to(computer: Computer) -> None:
+    log = computer.drives["C"] / "ProgramData/Ollama/logs/server.log"
+    log.parent.mkdir(parents=True)
+    log.write_text('level=INFO msg="inference compute" name=CUDA0\nnothing\n')
+    first = computer.run(WINDOWS.server_log(""))
+    assert first["journal"] == 'level=INFO msg="inference compute" name=CUDA0'
+    with log.open("a") as file:
+        file.write("load_tensors: offloaded 29/29 layers to GPU\n")
+    assert computer.run(WINDOWS.server_log(first["cursor"]))["journal"] == "load_tensors: offloaded 29/29 layers to GPU"

@@ -1,0 +1,49 @@
+"""corral's own scripts on a model of a Windows machine, without ssh and without Wine.
+
+The request that corral sends goes through the real bootstrap into the lab's stand-in for PowerShell, and the answer
+through corral's reader.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from corral.scripts import Script
+from corral.windows import powershell
+from corral.windows.remote import PowerShellAnswer
+from lab.windows.commands import Shell, make_engine
+from lab.windows.machine import Machine, Settings
+
+PID = 4711
+
+
+class Computer:
+    """A machine whose drives are directories of a test."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.drives = {letter: directory / letter for letter in "CD"}
+        for drive in self.drives.values():
+            drive.mkdir(parents=True)
+        self.machine = Machine.create(directory / "state", self.drives, Settings(**settings))
+
+    def run(self, script: Script, run_directory: str = "", stdin: bytes = b"") -> dict[str, str]:
+        """What a script emits; `@progress` holds its lines of progress. Raises CorralError as over ssh."""
+        session = self.machine.session(self.machine.user)
+        shell = Shell(session, PID, session.identity.profile, session.environment())
+        request = powershell.request(
+            powershell.assemble(script.files()),
+            name=script.path,
+            parameters=script.variables,
+            environment={"CORRAL_RUN": run_directory} if run_directory else {},
+        )
+        out, errors = io.BytesIO(), io.BytesIO()
+        engine = make_engine(shell, io.BytesIO(request + stdin), out, errors)
+        code = engine.run_command_line(powershell.COMMAND.partition(" ")[2])
+        answer = PowerShellAnswer(script.path)
+        found: dict[str, str] = {}
+        for name, text in answer.feed(out.getvalue()):
+            found[name] = f"{found.get(name, '')}{text}\n" if name == "@progress" else text
+        answer.check(code, errors.getvalue())
+        return found
