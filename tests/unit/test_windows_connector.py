@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import gevent
 import paramiko
 import pytest
 from pyinfra.api.command import StringCommand
@@ -29,14 +31,16 @@ from pyinfra.api.operation import add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
+from pyinfra.context import ctx_host, ctx_state
 from pyinfra.facts.files import File as PosixFile
 from pyinfra.facts.server import Kernel
 from pyinfra.operations import files, server
 
 from corral.connectors.windows import START_SSHD, WindowsConnector, explain, sftp_path
 from corral.errors import CorralError
-from corral.windows import operations, powershell
+from corral.windows import facts, operations, powershell
 from corral.windows.scripting import PowerShell
+from lab.windows.powershell import Engine
 from tests.windows_request import Received, received
 
 
@@ -53,7 +57,11 @@ class Answering:
     exit_code: int | None = 0
     ready: bool = True
 
+    raw: bytes | None = None
+
     def output(self) -> bytes:
+        if self.raw is not None:
+            return self.raw
         framed = ["@corral ready", *self.lines, "@corral end"] if self.ready else self.lines
         return "".join(f"{line}\r\n" for line in framed).encode()
 
@@ -66,6 +74,8 @@ class Windows(paramiko.ServerInterface):
         self.commands: list[str] = []
         self.requests: list[Received] = []
         self.answer: Callable[[Received], Answering] = lambda _: Answering()
+        #: In place of answer: takes standard input as it came.
+        self.powershell: Callable[[bytes], Answering] | None = None
         self.closed = threading.Event()
         self.port = 0
 
@@ -91,7 +101,7 @@ class Windows(paramiko.ServerInterface):
         self.requests.append(received(data))
         if "Move-Over $From $To" in self.requests[-1].script:
             self.replace(*map(str, self.requests[-1].parameters.values()))
-        answer = self.answer(self.requests[-1])
+        answer = self.powershell(data) if self.powershell else self.answer(self.requests[-1])
         channel.sendall(answer.output())
         channel.sendall_stderr(answer.errors)
         if answer.exit_code is not None:
@@ -217,7 +227,8 @@ def test_a_script_runs_under_the_constant_command_line_and_gets_its_values_over_
 
 
 def test_output_results_and_errors_become_lines_of_pyinfras(windows: Windows, host: Host) -> None:
-    errors = b'#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="x"><S S="warning">careful</S></Objs>'
+    shown = b'<Obj S="information" RefId="0"><ToString>in the output already</ToString></Obj>'
+    errors = b'#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="x">' + shown + b'<S S="warning">careful</S></Objs>'
     windows.answer = lambda _: Answering(["模型", f"@corral emit result {b64('[1]')}"], errors)
     done, output = run(host, PowerShell("x"))
     assert done
@@ -298,6 +309,42 @@ def test_a_command_for_a_posix_shell_is_refused_with_what_to_use(windows: Window
     assert windows.commands == []
 
 
+def stand_in(data: bytes) -> Answering:
+    """What the real bootstrap answers, in the stand-in for PowerShell."""
+    stdout, stderr = BytesIO(), BytesIO()
+    engine = Engine(
+        [],
+        lambda _: None,
+        {},
+        stdin=BytesIO(data),
+        stdout=stdout,
+        stderr=stderr,
+        environment={},
+        pid=1,
+        location="C:\\",
+    )
+    exit_code = engine.run_command_line(powershell.COMMAND.removeprefix("powershell.exe "))
+    return Answering(raw=stdout.getvalue(), errors=stderr.getvalue(), exit_code=exit_code)
+
+
+def test_from_end_to_end_a_script_gets_its_values_and_its_output_comes_back(windows: Windows, host: Host) -> None:
+    windows.powershell = stand_in
+    text = "param($Name, $Count)\n1..$Count | ForEach-Object { \"$Name \u2019$_\" }\n$env:A\nWrite-Warning 'careful'"
+    done, output = run(host, PowerShell(text, parameters={"Name": "模 '型", "Count": 3}), _env={"A": "@corral end"})
+    assert done
+    assert output.stdout_lines == ["模 '型 \u20191", "模 '型 \u20192", "模 '型 \u20193", "@corral end"]
+    assert output.stderr_lines == ["careful"]
+
+
+def test_from_end_to_end_an_exception_fails_the_script_with_its_message(windows: Windows, host: Host) -> None:
+    windows.powershell = stand_in
+    done, output = run(host, PowerShell("'before'; throw '坏'"))
+    assert not done
+    assert output.stdout_lines == ["before"]
+    assert output.stderr_lines[0] == "坏"
+    assert output.stderr_lines[-1] == "'before'; throw '坏' failed on the host (exit code 1)."
+
+
 # --- pyinfra's own operations and facts -------------------------------------------------------------------------------
 
 
@@ -349,6 +396,27 @@ def test_a_fact_of_pyinfras_fails_its_host_with_a_sentence(
         first.get_fact(fact, **arguments)
     assert "the facts in corral.windows.facts" in caplog.text
     assert state.failed_hosts == {first}
+
+
+def test_in_a_deploy_the_refusal_ends_what_this_host_would_do_and_no_more(
+    windows: Windows, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """server.service raises where it knows none of the facts, and pyinfra would end the run of every host."""
+    state, first, second = hosts(windows, tmp_path)
+    reached = []
+
+    def deploy(host: Host) -> None:  # pyinfra runs a deploy file in a greenlet for each host
+        with ctx_state.use(state), ctx_host.use(host):
+            if host is first:
+                server.service(service="x")
+            reached.append(host.get_fact(facts.BootTime))
+
+    windows.answer = lambda _: Answering([f"@corral emit result {b64('0')}"])
+    greenlets = [gevent.spawn(deploy, host) for host in (first, second)]
+    gevent.joinall(greenlets, raise_error=True)
+    assert reached == [datetime(1601, 1, 1)]
+    assert state.failed_hosts == {first}
+    assert caplog.text.count("Use service of corral.windows.operations in place of server.service") == 1
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -408,7 +476,9 @@ def test_sudo_is_refused_for_files_too(windows: Windows, host: Host, caplog: pyt
     assert list(windows.drive.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["x", "~/x", "C:x", "/etc/passwd", "\\\\server\\share\\x", "HKLM:\\x", ""])
+@pytest.mark.parametrize(
+    "path", ["x", "~/x", "C:x", "/etc/passwd", "\\\\server\\share\\x", "HKLM:\\x", "C:\\x:stream", ""]
+)
 def test_what_is_no_path_on_a_drive_is_refused(path: str) -> None:
     with pytest.raises(CorralError, match="is not a path on a drive of the host"):
         sftp_path(path)

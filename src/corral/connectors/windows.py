@@ -14,9 +14,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import paramiko
 from pyinfra import logger
 from pyinfra.api.exceptions import ConnectError
@@ -76,6 +78,12 @@ class WindowsConnector(RemedySshConnector):
         assert self.client is not None
         SshLink(self.client)  # for what it sets on the connection: no delay, notice of a lost host
 
+    def disconnect(self) -> None:
+        """After it the host can be connected to again, which a reboot needs."""
+        super().disconnect()
+        if self.client:
+            self.client.close()
+
     def run_shell_command(
         self, command: StringCommand, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
@@ -86,11 +94,10 @@ class WindowsConnector(RemedySshConnector):
         emitted as stdout, its errors, and in the end the reason why it failed, as stderr.
         Raises TimeoutError at the _timeout.
         """
-        if not isinstance(command, PowerShell) or _refused(arguments):
-            refusal = _refused(arguments) if isinstance(command, PowerShell) else self._for_posix(command)
-            if print_output:  # else pyinfra shows it
-                echo(f"{self.host.print_prefix}{format_text(escaped(refusal), 'red')}", err=True)
-            return False, CommandOutput([OutputLine("stderr", refusal)])
+        if not isinstance(command, PowerShell):
+            return self._refuse_posix(command, print_output)
+        if refusal := _refused(arguments):
+            return self._refuse(refusal, print_output)
         if print_input:
             echo(f"{self.host.print_prefix}>>> {command}", err=True)
         output = CommandOutput([])
@@ -134,7 +141,7 @@ class WindowsConnector(RemedySshConnector):
                     # By PowerShell: sshd's own rename deletes the target before (w32_rename in
                     # PowerShell/openssh-portable, contrib/win32/win32compat/misc.c), and may be cut off in between.
                     replace = script("replace_file.ps1", From=_windows(new), To=_windows(path))
-                    self._execute(replace, lambda *_: None, {})
+                    self._execute(replace, lambda *_: None, {"_timeout": arguments.get("_timeout")})
             finally:
                 with suppress(OSError):
                     sftp.remove(new)
@@ -238,6 +245,8 @@ class WindowsConnector(RemedySshConnector):
             sftp.get_channel().settimeout(arguments.get("_timeout") or None)  # type: ignore[union-attr]
             transfer(sftp, path)
         except (CorralError, OSError, EOFError, paramiko.SSHException) as error:
+            if isinstance(error, EOFError | TimeoutError | paramiko.SSHException):
+                self.get_file_transfer_connection.cache.clear()  # the next one opens its own
             reason = str(error) if isinstance(error, CorralError) else _reason(error)
             text = "\n".join(map(escaped, f"{remote} was not {done}: {reason}".splitlines()))
             self.host.log_styled(text, fg="red", log_func=logger.error)
@@ -252,9 +261,15 @@ class WindowsConnector(RemedySshConnector):
             raise CorralError("ssh_file_transfer_protocol is not sftp", "Take it out for Windows hosts")
         return sftp
 
-    def _for_posix(self, command: StringCommand) -> str:
-        """Why a command that is not PowerShell is refused, and what to use."""
-        asked = _asking_operation()
+    def _refuse(self, sentence: str, print_output: bool) -> tuple[bool, CommandOutput]:
+        if print_output:  # else pyinfra shows it
+            echo(f"{self.host.print_prefix}{format_text(escaped(sentence), 'red')}", err=True)
+        return False, CommandOutput([OutputLine("stderr", sentence)])
+
+    def _refuse_posix(self, command: StringCommand, print_output: bool) -> tuple[bool, CommandOutput]:
+        """Say what to use in place of pyinfra's own operation or fact."""
+        caller = _Caller.find()
+        asked = caller.operation
         if not asked and self.host.executing_op_hash:  # a name of the user's own does not say which it is
             names = self.state.get_op_meta(self.host.executing_op_hash).names
             asked = next((name for name in COUNTERPARTS if name in names), "")
@@ -263,7 +278,41 @@ class WindowsConnector(RemedySshConnector):
         else:
             pairs = ", ".join(f"{new} for {old}" for old, new in COUNTERPARTS.items())
             instead = f"Use the operations in corral.windows.operations ({pairs}) and the facts in corral.windows.facts"
-        return str(CorralError(f"this is a Windows host, and `{_shortened(command)}` is for a POSIX shell", instead))
+        problem = f"this is a Windows host, and `{_shortened(command)}` is for a POSIX shell"
+        sentence = str(CorralError(problem, instead))
+        if caller.fact and isinstance(gevent.getcurrent(), gevent.Greenlet):
+            # pyinfra would go on with an empty fact, and many of its operations then fail in a way that ends the run
+            # of every host. Each host has a greenlet of its own: this ends no more than what this host would do.
+            self.host.log_styled(escaped(sentence), fg="red", log_func=logger.error)
+            self.state.failed_hosts.add(self.host)
+            self.state.active_hosts.discard(self.host)
+            raise gevent.GreenletExit
+        return self._refuse(sentence, print_output)
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """On whose behalf the connector is called.
+
+    operation: the operation of pyinfra's that is asking for a fact, as "files.put"; empty if there is none.
+    fact: a deploy file or an operation asks for a fact; not the command line's `fact`, which wants an answer.
+    """
+
+    operation: str
+    fact: bool
+
+    @staticmethod
+    def find() -> _Caller:
+        operation, functions = "", set()
+        frame = sys._getframe()
+        while frame := frame.f_back:  # type: ignore[assignment]
+            package, _, module = str(frame.f_globals.get("__name__")).rpartition(".")
+            name = frame.f_code.co_name
+            if package == "pyinfra.operations" and not operation and not name.startswith("_"):
+                operation = f"{module}.{name}"
+            if (package, module) == ("pyinfra.api", "facts"):
+                functions.add(name)
+        return _Caller(operation, "_get_fact" in functions and "get_host_fact" not in functions)
 
 
 def _refused(arguments: Mapping[str, Any]) -> str:
@@ -289,20 +338,10 @@ def _becoming(arguments: Mapping[str, Any]) -> str:
     return ""
 
 
-def _asking_operation() -> str:
-    """The operation of pyinfra's on whose behalf this is called, as "files.put"; empty if there is none."""
-    frame = sys._getframe()
-    while frame := frame.f_back:  # type: ignore[assignment]
-        module, _, name = str(frame.f_globals.get("__name__")).rpartition(".")
-        if module == "pyinfra.operations" and not frame.f_code.co_name.startswith("_"):
-            return f"{name}.{frame.f_code.co_name}"
-    return ""
-
-
 def sftp_path(path: str) -> str:
     r"""A path of Windows' (C:\x, C:/x, or /C:/x) as its sftp server takes it. Raises CorralError for another."""
     drive, rest = ntpath.splitdrive(path.replace("/", "\\").lstrip("\\") if path[:1] in "/\\" else path)
-    if len(drive) != 2 or not drive[0].isalpha() or rest[:1] not in ("/", "\\"):
+    if len(drive) != 2 or not drive[0].isalpha() or rest[:1] not in ("/", "\\") or ":" in rest:
         raise CorralError(f"{path} is not a path on a drive of the host", r"Write it like C:\directory\file")
     return f"/{drive}{rest}".replace("\\", "/")
 

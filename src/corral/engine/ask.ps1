@@ -37,4 +37,4 @@ try {
     Emit 'answer' (@($text.Split("`n") | Where-Object {
         $_ -match 'compute buffer size|llama_kv_cache: size|offloaded|\|   - |projected to use|exiting due to| E '
     }) -join "`n")
-} finally { Remove-Item -LiteralPath $scratch -Recurse -Force }
+} finally { Remove-Scratch $scratch }

@@ -27,4 +27,4 @@ try {
         Ask-Runner $runner
     }
     if ($backends.Count -eq 0) { Ask-Runner 'builtin' }
-} finally { Remove-Item -LiteralPath $scratch -Recurse -Force }
+} finally { Remove-Scratch $scratch }

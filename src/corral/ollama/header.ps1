@@ -54,4 +54,4 @@ try {
             Emit "part.$number" $text.Substring($at, [Math]::Min(1000000, $text.Length - $at))
         }
     }
-} finally { Remove-Item -LiteralPath $scratch -Recurse -Force }
+} finally { Remove-Scratch $scratch }

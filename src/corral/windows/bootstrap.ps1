@@ -15,11 +15,9 @@ if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
 
 $_utf8 = [Text.UTF8Encoding]::new($false)
 $OutputEncoding = $_utf8
-# Without a console there is no code page to set; what is written here is UTF-8 all the same.
+# For what programs and Write-Host write. Without a console there is no code page to set; all else here is ASCII.
 try { [Console]::OutputEncoding = $_utf8 } catch { }
-$_out = [IO.StreamWriter]::new([Console]::OpenStandardOutput(), $_utf8)
-$_out.AutoFlush = $true
-[Console]::SetOut($_out)
+$_out = [Console]::Out
 
 # The header byte by byte, for what follows the body is not ours. The line's end, or the input's, is less than 11.
 $_in = [Console]::OpenStandardInput()
@@ -36,10 +34,13 @@ if ("corral $_read $_sum" -ne $_header) {
 }
 
 function _text($code) { $_utf8.GetString([Convert]::FromBase64String($code)) }
-# A line of the script's own output never passes for one of the protocol.
+# A line of the script's own output never passes for one of the protocol, and what is not plain ASCII arrives whatever a
+# shell in between makes of it.
 function _line($text) {
   foreach ($line in $text -split "`r?`n") {
-    if ($line -clike '@corral *') { $line = '@corral output ' + [Convert]::ToBase64String($_utf8.GetBytes($line)) }
+    if ($line -cmatch '[^ -~]|^@corral ') {
+      $line = '@corral output ' + [Convert]::ToBase64String($_utf8.GetBytes($line))
+    }
     $_out.WriteLine($line)
   }
 }
@@ -72,7 +73,7 @@ try {
   }
   $global:LASTEXITCODE = 0
   # Strings as they come; other objects together at the end, for a table needs all its rows.
-  & ([ScriptBlock]::Create($_script)) @_named | ForEach-Object -Process {
+  & ([ScriptBlock]::Create($_script)) @_named | ForEach-Object {
     if ($_ -is [string]) { _line $_ } else { $null = $_rest.Add($_) }
   }
   $_exit = $global:LASTEXITCODE
@@ -84,7 +85,7 @@ catch {
     "$($_.Exception.Message)`n$($_.FullyQualifiedErrorId)`n$($_.InvocationInfo.PositionMessage)")
 }
 finally {
-  $_rest | Out-String -Stream -Width 240 | ForEach-Object -Process { _line $_ }
+  if ($_rest.Count) { $_rest | Out-String -Stream -Width 240 | ForEach-Object { _line $_ } }
   $_out.WriteLine('@corral end')
   if ($_watchdog) { $_watchdog.Dispose() }
 }

@@ -84,9 +84,10 @@ class _Fact(FactBase[T], Generic[T]):
 
     def process(self, output: list[str]) -> T:
         try:
-            return self.read(json.loads(output[-1]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise FactProcessError(f"the host's answer cannot be read ({error})") from error
+            return self.read(json.loads([line for line in output if line.strip()][-1]))
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            # Not "from error": pyinfra would show that in place of this.
+            raise FactProcessError(f"the host's answer cannot be read ({error})") from None
 
     def read(self, found: Any) -> T:
         """From what the script emitted. It is only called with what came whole."""
@@ -129,6 +130,8 @@ class Sha256File(_Fact[str | None]):
 
 class Environment(_Fact[Mapping[str, Value]]):
     """The machine's environment variables as they are stored, by name. Windows ignores the case of the names."""
+
+    default = dict
 
     def command(self) -> PowerShell:
         return script("environment.ps1")

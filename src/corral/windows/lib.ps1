@@ -180,6 +180,12 @@ function Get-RegistryKeyName([string]$Path) {
   try { $key.GetSubKeyNames() } finally { $key.Dispose() }
 }
 
+# A key with all that is below it, where it is there.
+function Remove-RegistryKey([string]$Path) {
+  $hive, $rest = Open-RegistryHive $Path
+  $hive.DeleteSubKeyTree($rest, $false)
+}
+
 # --- Runs: sshd lets a script go on whose connection was cut (Win32-OpenSSH issue 1751), so whoever holds the host's
 # lock ends the scripts of its run then. They are known by a file each: named after the process, with its start in it. --
 
@@ -237,11 +243,22 @@ function Watch-Native([string]$Path, [string]$Arguments, [string]$Scratch, [int]
   $text
 }
 
-# A new directory for a script's own files, which others than administrators can't change.
+# A new directory for a script's own files, which others than administrators can't change. What scripts have left that
+# have ended meanwhile goes.
 function New-Scratch {
-  $path = Join-Path -Path $env:ProgramData -ChildPath "corral\scratch-$PID"
-  if (Test-Path -LiteralPath $path) { Remove-Item -LiteralPath $path -Recurse -Force }
-  (New-Item -Path $path -ItemType Directory -Force).FullName
+  $parent = Join-Path -Path $env:ProgramData -ChildPath 'corral'
+  foreach ($old in @(Get-ChildItem -LiteralPath $parent -Filter 'scratch-*' -Directory -ErrorAction SilentlyContinue)) {
+    if (-not (Get-StartOf ([int]($old.Name -replace '\D', '')))) { Remove-Scratch $old.FullName }
+  }
+  (New-Item -Path (Join-Path -Path $parent -ChildPath "scratch-$PID") -ItemType Directory -Force).FullName
+}
+
+# A virus scanner, or a program that is just ending, may have something open: what can't go now, the next one removes.
+function Remove-Scratch([string]$Path) {
+  for ($try = 0; $try -lt 10 -and (Test-Path -LiteralPath $Path); $try++) {
+    Remove-Item -LiteralPath $Path -Recurse -Force -ErrorAction SilentlyContinue
+    if (Test-Path -LiteralPath $Path) { Start-Sleep -Milliseconds 100 }
+  }
 }
 
 # --- Environment of the machine ---------------------------------------------------------------------------------------

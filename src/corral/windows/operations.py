@@ -14,6 +14,7 @@ Windows has no owners, groups and modes as pyinfra means them: user, group and m
 from __future__ import annotations
 
 import functools
+import hashlib
 import ntpath
 import os
 import time
@@ -24,15 +25,18 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 from jinja2 import TemplateError
 from pyinfra import logger
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import FileDownloadCommand, FileUploadCommand, FunctionCommand, PyinfraCommand
+from pyinfra.api.exceptions import FactError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
-from pyinfra.api.util import get_file_sha256, get_template
+from pyinfra.api.util import get_file_io, get_template
 from pyinfra.context import ctx_host, ctx_state, host, state
 
+from corral.connectors.windows import WindowsConnector
 from corral.errors import CorralError
 from corral.terminal import escaped
 from corral.windows import facts
@@ -41,10 +45,6 @@ from corral.windows.scripting import Parameter, PowerShell, script, sequence
 P = ParamSpec("P")
 T = TypeVar("T")
 Commands = Generator[PyinfraCommand, None, None]
-
-
-class _Said(Exception):
-    """The host has failed, and why has been said."""
 
 
 def _operation(is_idempotent: bool = True) -> Callable[[Callable[P, Commands]], PyinfraOperation[P]]:
@@ -57,13 +57,16 @@ def _operation(is_idempotent: bool = True) -> Callable[[Callable[P, Commands]], 
             if host in state.failed_hosts:  # an earlier operation refused it while changes were looked for
                 return
             try:
+                if not isinstance(host.connector, WindowsConnector):
+                    raise CorralError(
+                        "this operation is for Windows hosts", f"Declare {host.name} as @windows/{host.name}"
+                    )
                 yield from function(*args, **kwargs)
-            except (_Said, CorralError, OSError, TemplateError) as error:
-                if not isinstance(error, _Said):
-                    _show(host, str(error))
+            except (CorralError, FactError, OSError, TemplateError) as error:
+                _show(host, str(error))
                 if state.is_executing:
                     yield FunctionCommand(_fail, (), {})
-                else:
+                elif not _arguments(host).get("_ignore_errors"):
                     state.failed_hosts.add(host)
                     state.active_hosts.discard(host)
 
@@ -77,6 +80,11 @@ def _here() -> tuple[State, Host]:
     return ctx_state.get(), ctx_host.get()  # type: ignore[no-untyped-call]
 
 
+def _arguments(host: Host) -> dict[str, Any]:
+    """pyinfra's own arguments of the operation in progress."""
+    return dict(host.current_op_global_arguments or {})
+
+
 def _fail(state: State, host: Host) -> bool:
     # pyinfra forgets failed hosts under --no-wait and would exit with 0.
     state.failed_hosts.add(host)
@@ -88,11 +96,17 @@ def _show(host: Host, text: str) -> None:
 
 
 def _fact(fact: type[FactBase[T]], **arguments: Any) -> T:
+    """As host.get_fact, but what goes wrong fails this host alone: pyinfra's would ask whether to go on with others."""
     state, host = _here()
-    found: T = host.get_fact(fact, **arguments)
-    if host in state.failed_hosts:
-        raise _Said
-    return found
+    done, output = host.run_shell_command(
+        fact().command(**arguments),
+        print_output=state.print_fact_output,
+        print_input=state.print_fact_input,
+        **{key: value for key, value in _arguments(host).items() if key in CONNECTOR_ARGUMENT_KEYS},
+    )
+    if not done:
+        raise CorralError(output.stderr)
+    return fact().process(output.stdout_lines)
 
 
 def _only_windows(**arguments: object) -> None:
@@ -165,7 +179,8 @@ def put(
 def _local_sum(local: str | IO[Any]) -> str | None:
     if isinstance(local, str) and not Path(local).is_file():
         return None
-    return str(get_file_sha256(local))
+    with get_file_io(local) as content:  # pyinfra's get_file_sha256 remembers what a file was at first
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _make_parent(path: str) -> Iterator[PyinfraCommand]:
@@ -186,12 +201,12 @@ def template(
     **data: Any,
 ) -> Commands:
     """
-    Render a jinja2 template and upload it, in UTF-8 without byte order mark and with the line ends that it has.
+    Render a jinja2 template and upload it, in UTF-8 without byte order mark.
 
     + src: the template's file, or an object to read it from
     + dest: where it goes
     + create_remote_dir: create the directory if it does not exist
-    + jinja_env_kwargs: for jinja2's Environment
+    + jinja_env_kwargs: for jinja2's Environment; {"newline_sequence": "\\r\\n"} makes Windows' line ends
     + data: what the template sees besides host, state and inventory
     """
     if isinstance(src, str) and state.cwd:

@@ -192,7 +192,7 @@ class Answer:
     Lines that begin with "@corral " are the protocol:
 
         ready                     the request came whole
-        output BASE64             a line of the script's own that would pass for one of these
+        output BASE64             a line of the script's own that is not plain ASCII, or would pass for one of these
         emit NAME BASE64          a named result
         progress BASE64
         error CODE BASE64         why the script fails: "problem | remedy", then lines of detail
