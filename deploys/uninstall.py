@@ -1,4 +1,4 @@
-"""Takes away what corral has put on a host, and nothing else. Models stay, unless the host declares remove_models: true.
+"""Takes away what corral has put on a host, and nothing else. Models stay, unless remove_models: true is declared.
 
 pyinfra inventory.py deploys/uninstall.py --limit HOST
 pyinfra --dry inventory.py deploys/uninstall.py --limit HOST

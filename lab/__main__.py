@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lab.config import MAX_BENCH_HOSTS, VERSIONS, Layout, choose_hosts, find_host
+from lab.config import MAX_BENCH_HOSTS, ON_DEMAND, VERSIONS, Layout, choose_hosts, find_host
 from lab.errors import LabError
 from lab.hosts import Lab
 from lab.progress import Progress
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="bring the lab up, or what of it is missing")
-    up.add_argument("--hosts", nargs="+", metavar="HOST", help="only these (default: all)")
+    up.add_argument("--hosts", nargs="+", metavar="HOST", help=f"only these (default: all but {', '.join(ON_DEMAND)})")
     up.add_argument("--count", type=int, default=0, metavar="N", help=f"and N bench hosts (up to {MAX_BENCH_HOSTS})")
     up.add_argument(
         "--releases", nargs="+", default=[VERSIONS[0]], choices=VERSIONS, metavar="VERSION",
@@ -119,7 +119,7 @@ def _status(lab: Lab) -> int:
         gpus = ", ".join(f"{gpu.name} {gpu.memory_mib} MiB" for gpu in host.gpus)
         login = f"{host.user}, port {host.ssh_port}"
         table.add_row(
-            host.name, host.address, login, f"Debian {host.suite}", host.firewall, gpus or "-",
+            host.name, host.address, login, host.system, host.firewall, gpus or "-",
             lab.state(host.name),
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)

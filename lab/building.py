@@ -12,6 +12,8 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.progress import Step
 
+#: Runs a command in a root file system made of layers.
+IN_LAYERS = Path(__file__).resolve().with_name("in-layers.sh")
 #: How ninja begins a line: "[12/533] Building ...".
 NINJA = re.compile(r"\[(\d+)/(\d+)\] ")
 LOG_LINES = 30

@@ -48,6 +48,17 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """What a host is that behaves as a Windows machine.
+
+    locale: decides its language and its code pages. drives: those beside C:, each a letter and a directory of the host.
+    """
+
+    locale: str = "en_US.UTF-8"
+    drives: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Network:
     """A bridge in the lab's network namespace; the controller's address on it is every host's gateway."""
 
@@ -70,9 +81,10 @@ NETWORKS = (INSIDE, OUTSIDE)
 class Host:
     """One host.
 
-    user:     who logs in by ssh with the lab's key.
+    user:     who logs in by ssh with the lab's key; on a Windows machine, an administrator.
     gpus:     declared cards; none: no GPU tools either.
     network:  INSIDE, or OUTSIDE for a host whose address is not private.
+    windows:  None: it is the Debian machine that its suite says.
     """
 
     name: str
@@ -85,11 +97,18 @@ class Host:
     gpus: tuple[Gpu, ...] = ()
     disks: tuple[Disk, ...] = ()
     network: Network = INSIDE
+    windows: Windows | None = None
+
+    @property
+    def system(self) -> str:
+        return f"Windows 11, {self.windows.locale}" if self.windows else f"Debian {self.suite}"
 
 
 BIG_DISK = Disk("/mnt/big disk", 4096)
 SMALL_DISK = Disk("/mnt/small", 64)
 DISKS = (BIG_DISK, SMALL_DISK)
+WINDOWS_DISK = Disk("/mnt/d", 4096)
+WINDOWS_DRIVES = (("D", WINDOWS_DISK.mount_point),)
 
 MIRROR = Host("mirror", "10.77.0.2")
 #: What the mirror answers for; every host resolves these to it and trusts its certificate for them.
@@ -125,10 +144,28 @@ HOSTS = (
         gpus=(Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5", 256),),
         disks=DISKS,
     ),
+    Host(
+        "win11",
+        "10.77.0.14",
+        user="admin",
+        gpus=(Gpu("NVIDIA GeForce RTX 3070", 8192, "8.6", 256),),
+        disks=(WINDOWS_DISK,),
+        windows=Windows(drives=WINDOWS_DRIVES),
+    ),
+    Host(
+        "win11-zh",
+        "10.77.0.15",
+        user="管理员",
+        gpus=(Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5", 256),),
+        disks=(WINDOWS_DISK,),
+        windows=Windows("zh_CN.UTF-8", WINDOWS_DRIVES),
+    ),
     Host("client", "10.77.0.20"),
     Host("outsider", "198.51.100.20", network=OUTSIDE),
 )
 
+#: Hosts that `up` brings up only when they are named: a second Windows machine, which tests look at.
+ON_DEMAND = ("win11-zh",)
 MAX_BENCH_HOSTS = 100
 SUITES = ("bookworm", "trixie")
 #: Releases of Ollama that the lab can serve; the first is the one that `up` brings when told nothing.
@@ -157,8 +194,10 @@ def find_host(name: str) -> Host:
 
 
 def choose_hosts(names: Iterable[str] | None, count: int) -> tuple[Host, ...]:
-    """The hosts that `up` was asked for: those named (all when None), and `count` bench hosts."""
-    named = HOSTS if names is None else tuple(dict.fromkeys(find_host(name) for name in names))
+    """The hosts that `up` was asked for: those named (None: all but those on demand), and `count` bench hosts."""
+    if names is None:
+        names = [host.name for host in HOSTS if host.name not in ON_DEMAND]
+    named = tuple(dict.fromkeys(find_host(name) for name in names))
     return tuple(dict.fromkeys((*named, *bench_hosts(count))))
 
 

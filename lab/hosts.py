@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from lab import cache, mirror, network, preparation
 from lab.config import MIRROR, Host, Layout, find_host
 from lab.errors import LabError
+from lab.layers import PREFIX
 from lab.preparation import HostFiles
 from lab.sandbox import SCRIPTS, Sandbox, end_group, init_process, populated, root_of, wait_for
 
@@ -28,8 +30,11 @@ BOOT_TIMEOUT_S = 60.0
 #: systemd-nspawn's and sshd's own words.
 CONNECTION = re.compile(r"Connection from \S+ port \d+ on ")
 SESSION = re.compile(r"Starting session: (command|subsystem|shell|forced-command)")
-#: Ollama's access log: "[GIN] 2026/11/22 - 10:00:00 | 200 | 1ms | 127.0.0.1 | GET "/api/version"".
-API_REQUEST = re.compile(r"\[GIN\] .*\| *(\d{3}) \|.*\| *(\S+) \| *(\w+) +\"(\S+)\"")
+#: Ollama's access log: "[GIN] 2026/11/22 - 10:00:00 | 200 | 1ms | 127.0.0.1 | GET "/api/version"", to the second.
+API_REQUEST = re.compile(r"\[GIN\] (\S+ - \S+) .*\| *(\d{3}) \|.*\| *(\S+) \| *(\w+) +\"(\S+)\"")
+API_REQUEST_TIME = "%Y/%m/%d - %H:%M:%S"
+#: Where Ollama's log is on a Windows host, which has no journal.
+WINDOWS_SERVER_LOG = f"/{PREFIX}/drive_c/ProgramData/Ollama/logs/server.log"
 #: The program, of the GPU tools, that takes a card's memory.
 HOG = "hog"
 ENVIRONMENT = (
@@ -259,8 +264,9 @@ class Lab:
 
     def api_requests(self, host: str, since: float = 0.0) -> list[ApiRequest]:
         """The requests that the host's Ollama has answered since a time, from its own access log."""
-        matches = map(API_REQUEST.search, self.journal(host, since, "--unit=ollama"))
-        return [ApiRequest(int(m[1]), m[2], m[3], m[4]) for m in matches if m]
+        if find_host(host).windows:
+            return api_requests(self.exec(host, ["cat", "--", WINDOWS_SERVER_LOG]).out.splitlines(), since)
+        return api_requests(self.journal(host, since, "--unit=ollama"))
 
     # Inside
 
@@ -339,6 +345,16 @@ class Mirror:
     def requests(self, since: float = 0.0) -> list[mirror.Request]:
         """The requests answered since a time (seconds since 1970)."""
         return mirror.read_log(self._lab.layout.mirror, since)
+
+
+def api_requests(log: Iterable[str], since: float = 0.0) -> list[ApiRequest]:
+    """Those requests in Ollama's log that were answered since a time, or in the second before it; clocks are UTC's."""
+    found = []
+    for match in filter(None, map(API_REQUEST.search, log)):
+        answered = datetime.strptime(match[1], API_REQUEST_TIME).replace(tzinfo=UTC)
+        if answered.timestamp() >= int(since):
+            found.append(ApiRequest(int(match[2]), match[3], match[4], match[5]))
+    return found
 
 
 def each(hosts: Iterable[Host], action: Callable[[Host], None]) -> None:

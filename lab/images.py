@@ -1,4 +1,4 @@
-"""The hosts' root file systems, one per Debian suite, built once from the machine's own package sources.
+"""The hosts' root file systems, one per kind of host, built once from the machine's own package sources.
 
 An image is a directory under the cache named after everything that went into it. Hosts only ever read it:
 each lays its own files over it.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import cache
 from lab.building import run
 from lab.certificates import Authority
+from lab.config import Host
 from lab.errors import LabError
 from lab.progress import Progress
 from lab.sandbox import SCRIPTS
@@ -24,19 +26,44 @@ PACKAGES = (
     # What installing and running Ollama needs: a host has no way to fetch packages.
     "curl", "ca-certificates", "zstd", "mesa-vulkan-drivers", "libvulkan1",
 )  # fmt: skip
+#: On top of these, what runs a Windows machine's programs: Wine, a display without which it finds no GPU, and the
+#: sources of the locales, which decide its code pages.
+WINE = ("wine64", "xvfb", "locales")
 FIREWALLS = {"bookworm": ("ufw", "nftables"), "trixie": ("firewalld", "nftables")}
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 SETUP = SCRIPTS / "setup-image.sh"
+WINDOWS_SETUP = SCRIPTS / "setup-windows-image.sh"
 #: apt's settings that say how a package source is reached, and whether its dates are believed.
 KEPT_APT_SETTINGS = re.compile(r"Acquire::(https?::(?!User-Agent)|Retries|Check-Valid-Until|Check-Date)")
 
 
-def packages(suite: str) -> tuple[str, ...]:
-    return (*PACKAGES, *FIREWALLS[suite])
+@dataclass(frozen=True)
+class Image:
+    """A kind of root file system. windows: whether a Windows machine's programs run in it."""
+
+    suite: str
+    windows: bool = False
+
+    @staticmethod
+    def of(host: Host) -> Image:
+        return Image(host.suite, host.windows is not None)
+
+    @property
+    def name(self) -> str:
+        return f"{self.suite}-windows" if self.windows else self.suite
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return (*PACKAGES, *FIREWALLS[self.suite], *(WINE if self.windows else ()))
+
+    @property
+    def setup(self) -> tuple[Path, ...]:
+        """The scripts that finish it, in their order."""
+        return (SETUP, WINDOWS_SETUP) if self.windows else (SETUP,)
 
 
-def ensure_image(suite: str, authority: Authority, progress: Progress) -> Path:
-    """The suite's image, built when missing: about two minutes, and some 150 MB of packages to fetch.
+def ensure_image(image: Image, authority: Authority, progress: Progress) -> Path:
+    """The image, built when missing: about two minutes, and some 150 MB of packages to fetch; twice that with Wine.
 
     Its name changes with the packages, the recipe and the lab's authority. Raises LabError with the end of the
     builder's log. Safe to be killed at any point.
@@ -47,23 +74,23 @@ def ensure_image(suite: str, authority: Authority, progress: Progress) -> Path:
             raise LabError("mmdebstrap is missing; `make set-up` installs it")
         target.chmod(0o755)
         log = target.with_name("build.log")
-        with progress.step(f"root image for {suite}", "about two minutes") as step:
-            run(_command(suite, target, authority), target.parent, log, step, {"LC_ALL": "C.UTF-8"})
+        with progress.step(f"root image for {image.name}", "about two minutes") as step:
+            run(_command(image, target, authority), target.parent, log, step, {"LC_ALL": "C.UTF-8"})
 
-    inputs: list[str | Path] = [*packages(suite), "without", *LEFT_OUT, SETUP, authority.certificate]
-    return cache.ensure(f"image-{suite}", inputs, build, progress)
+    inputs: list[str | Path] = [*image.packages, "without", *LEFT_OUT, *image.setup, authority.certificate]
+    return cache.ensure(f"image-{image.name}", inputs, build, progress)
 
 
-def _command(suite: str, target: Path, authority: Authority) -> list[str]:
+def _command(image: Image, target: Path, authority: Authority) -> list[str]:
     # In a mount namespace of its own: killed half-way, it leaves nothing mounted in the target.
     return [
         "unshare", "--mount",
         "mmdebstrap", "--mode=root", "--variant=minbase", "--components=main",
-        f"--include={','.join(packages(suite))}",
+        f"--include={','.join(image.packages)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         *(f"--aptopt={setting}" for setting in _apt_settings()),
-        f'--customize-hook="{SETUP}" "$1" "{authority.certificate}"',
-        suite, str(target), _package_site(),
+        *(f'--customize-hook="{script}" "$1" "{authority.certificate}"' for script in image.setup),
+        image.suite, str(target), _package_site(),
     ]  # fmt: skip
 
 

@@ -14,25 +14,32 @@ from pathlib import Path
 
 from lab import cache
 from lab.certificates import Authority
-from lab.config import HOSTS, MIRROR, Host, Layout, Sudo, hosts_file, machine_id
+from lab.config import HOSTS, MIRROR, Host, Layout, Sudo, Windows, hosts_file, machine_id
 from lab.gpu import declare
+from lab.layers import CODE, PREFIX
 from lab.sandbox import SCRIPTS, Sandbox
 
-SETUP = SCRIPTS / "setup-host.sh"
+SETUP, WINDOWS_SETUP = SCRIPTS / "setup-host.sh", SCRIPTS / "setup-windows-host.sh"
 MIRROR_SERVER = SCRIPTS / "mirror.py"
 MIRROR_UNIT = SCRIPTS / "mirror.service"
+WINDOWS_UNITS = (SCRIPTS / "display.service", SCRIPTS / "wineserver.service", CODE / "windows.service")
+#: Where the code inside a Windows host lies, and what it is told about its machine.
+WINDOWS_CODE = "usr/local/lib/lab/lab/windows"
+WINDOWS_SETTINGS, WINDOWS_PASSWORD = "etc/lab-windows.json", "etc/lab-windows.password"
 
 
 @dataclass(frozen=True)
 class Supplies:
     """What hosts are made of. All are directories that are only read, and bear new names when they change.
 
-    images, shaders: by suite; shaders lie, with the GPU tools, over the image of a host that has GPUs.
+    images, shaders: by host; shaders lie, with the GPU tools, over the image of a host that has GPUs.
+    windows: by host, what lies over the image of a Windows host, the topmost first.
     releases, models: what the mirror serves.
     """
 
     authority: Authority
     images: Mapping[str, Path]
+    windows: Mapping[str, Mapping[str, Path]]
     gpu_tools: Path
     shaders: Mapping[str, Path]
     releases: Path
@@ -40,8 +47,8 @@ class Supplies:
 
     def layers(self, host: Host) -> dict[str, Path]:
         """The directories that make up a host's bare root, the topmost first, by short names."""
-        gpu_layers = {"shaders": self.shaders[host.suite], "tools": self.gpu_tools} if host.gpus else {}
-        return gpu_layers | {"image": self.images[host.suite]}
+        gpu_layers = {"shaders": self.shaders[host.name], "tools": self.gpu_tools} if host.gpus else {}
+        return {**self.windows.get(host.name, {}), **gpu_layers, "image": self.images[host.name]}
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,13 @@ def signature(host: Host, supplies: Supplies, layout: Layout) -> str:
     """Changes with everything that a prepared host was made from: then it has to be prepared again."""
     parts = [
         repr(host), *map(str, supplies.layers(host).values()),
-        SETUP.read_text(), Path(__file__).read_text(), _public_key(layout),
+        _setup(host).read_text(), Path(__file__).read_text(), _public_key(layout),
     ]  # fmt: skip
     if host == MIRROR:
         parts += [MIRROR_SERVER.read_text(), MIRROR_UNIT.read_text()]
         parts += [str(supplies.releases), str(supplies.models)]
+    if host.windows:
+        parts += [text for path in (*_windows_code(), *WINDOWS_UNITS) for text in (str(path), path.read_text())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -115,7 +124,7 @@ def prepare(host: Host, supplies: Supplies, layout: Layout, sandbox: Sandbox) ->
     root = sandbox.path(unfinished.root)
     _write_files(host, supplies, layout, root)
     if host.gpus:
-        declare(root, host.gpus, host.name)
+        declare(root, host.gpus, host.name, older=not host.windows)
     _run_setup(host, layout, sandbox, unfinished.root)
     sandbox.run("umount", unfinished.root)
     unfinished.layers.write_text(":".join(("layer", *layers)))
@@ -194,11 +203,49 @@ def _write_files(host: Host, supplies: Supplies, layout: Layout, root: Path) -> 
             "usr/local/lib/lab/mirror.py": (MIRROR_SERVER.read_bytes(), 0o644),
             f"etc/systemd/system/{MIRROR_UNIT.name}": (MIRROR_UNIT.read_bytes(), 0o644),
         }
+    if host.windows:
+        files |= _windows_files(host, host.windows, layout)
     for name, (content, mode) in files.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(mode)
+
+
+def _windows_files(host: Host, windows: Windows, layout: Layout) -> dict[str, tuple[bytes, int]]:
+    settings = {
+        "host": host.name,
+        "user": host.user,
+        "authorized_key": _public_key(layout),
+        "password_file": f"/{WINDOWS_PASSWORD}",
+        "host_key": "/etc/ssh/ssh_host_ed25519_key",
+        "ssh_port": host.ssh_port,
+        "locale": windows.locale,
+        "prefix": f"/{PREFIX}",
+        "drives": {"C": f"/{PREFIX}/drive_c", **dict(windows.drives)},
+        "gpus": [{"name": gpu.name, "memory_mib": gpu.memory_mib} for gpu in host.gpus],
+    }
+    # Every service has it, and so has every Windows program that one starts.
+    environment = {
+        "DISPLAY": ":0",
+        "LC_ALL": windows.locale,
+        "PYTHONPATH": f"/{Path(WINDOWS_CODE).parents[1]}",
+        "WINEDEBUG": "-all",
+        "WINEPREFIX": f"/{PREFIX}",
+    }
+    manager = "[Manager]\n" + "".join(f"DefaultEnvironment={name}={value}\n" for name, value in environment.items())
+    files: dict[str, tuple[bytes, int]] = {
+        WINDOWS_SETTINGS: (json.dumps(settings, ensure_ascii=False, indent=2).encode(), 0o644),
+        WINDOWS_PASSWORD: (layout.sudo_password.read_bytes(), 0o600),
+        "etc/systemd/system.conf.d/windows.conf": (manager.encode(), 0o644),
+    }
+    files |= {f"etc/systemd/system/{unit.name}": (unit.read_bytes(), 0o644) for unit in WINDOWS_UNITS}
+    return files | {f"{WINDOWS_CODE}/{path.relative_to(CODE)}": (path.read_bytes(), 0o644) for path in _windows_code()}
+
+
+def _windows_code() -> list[Path]:
+    """What a Windows host runs of lab/windows: all but what is compiled for Windows."""
+    return sorted(path for path in CODE.rglob("*.py") if path.is_file())
 
 
 def _network_unit(host: Host) -> str:
@@ -212,7 +259,7 @@ def _network_unit(host: Host) -> str:
 
 
 def _run_setup(host: Host, layout: Layout, sandbox: Sandbox, root: Path) -> None:
-    """Runs setup-host.sh in the host's root, with a network of its own: `ufw enable` loads its rules."""
+    """Runs the host's setup script in its root, with a network of its own: `ufw enable` loads its rules."""
     environment = {
         "LOGIN_USER": host.user,
         "SUDO": host.sudo,
@@ -227,7 +274,11 @@ def _run_setup(host: Host, layout: Layout, sandbox: Sandbox, root: Path) -> None
         "--console=pipe", *(f"--setenv={name}={value}" for name, value in environment.items()),
         "bash", "-s",
     ]  # fmt: skip
-    sandbox.run_in_group(sandbox.host_group(host.name), nspawn, SETUP.read_text())
+    sandbox.run_in_group(sandbox.host_group(host.name), nspawn, _setup(host).read_text())
+
+
+def _setup(host: Host) -> Path:
+    return WINDOWS_SETUP if host.windows else SETUP
 
 
 def _nspawn_arguments(host: Host, supplies: Supplies, layout: Layout, files: HostFiles) -> list[str]:

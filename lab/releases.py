@@ -1,7 +1,8 @@
 """Releases of Ollama as upstream lays them out: built here from registry packages, or the user's own archives.
 
-A directory of releases holds, per version, `v<version>/ollama-linux-amd64.tar.zst` and beside it `sha256sum.txt`
-with lines `<sha256>  ./<asset>`. In the archive are bin/ollama and lib/ollama/.
+A directory of releases holds, per version, `v<version>/ollama-linux-amd64.tar.zst`, perhaps `ollama-windows-amd64.zip`,
+and beside them `sha256sum.txt` with lines `<sha256>  ./<asset>`. In the first are bin/ollama and lib/ollama/, in the
+second ollama.exe and lib/ollama/.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from lab.errors import LabError
 from lab.progress import Progress, Step
 
 ASSET = "ollama-linux-amd64.tar.zst"
+WINDOWS_ASSET = "ollama-windows-amd64.zip"
+ASSETS = (ASSET, WINDOWS_ASSET)
 SUMS = "sha256sum.txt"
 #: Names a directory with release archives: then nothing is built.
 GIVEN = "RELEASES"
@@ -59,33 +62,89 @@ class Part:
 
 COMPILER = ("g++", "git")
 CMAKE = (*COMPILER, "cmake", "ninja-build", "libvulkan-dev", "spirv-headers", "glslc")
+CROSS_COMPILER = ("g++-mingw-w64-x86-64-posix",)
 VULKAN = ("old-vulkan-headers.sh",)
-PARTS = {
-    "0.34.4": (
-        Part("Ollama 0.34.4", "program.sh", ("0.34.4",), COMPILER, 1.5),
-        Part("the engine of 0.34.4", "engine.sh", ("0.34.4",), CMAKE, 7, VULKAN),
-    ),
-    "0.24.0": (
-        Part("Ollama 0.24.0", "program.sh", ("0.24.0",), (*COMPILER, "nlohmann-json3-dev", "libstb-dev"), 4),
-        Part("the GPU backend of 0.24.0", "backend.sh", ("0.24.0",), CMAKE, 3, VULKAN),
-    ),
-}
+ENGINE = ("engine-sources.sh", *VULKAN)
+#: Scripts that make an archive of the parts' trees.
+PACKERS = {ASSET: "pack.sh", WINDOWS_ASSET: "windows-pack.sh"}
+#: What an archive is made of: by asset, by version.
+PARTS: Mapping[str, Mapping[str, tuple[Part, ...]]] = {
+    ASSET: {
+        "0.34.4": (
+            Part("Ollama 0.34.4", "program.sh", ("0.34.4",), COMPILER, 1.5),
+            Part("the engine of 0.34.4", "engine.sh", ("0.34.4",), CMAKE, 7, ENGINE),
+        ),
+        "0.24.0": (
+            Part("Ollama 0.24.0", "program.sh", ("0.24.0",), (*COMPILER, "nlohmann-json3-dev", "libstb-dev"), 4),
+            Part("the GPU backend of 0.24.0", "backend.sh", ("0.24.0",), CMAKE, 3, VULKAN),
+        ),
+    },
+    WINDOWS_ASSET: {
+        "0.34.4": (
+            Part("Ollama 0.34.4 for Windows", "windows-program.sh", ("0.34.4",), (*COMPILER, *CROSS_COMPILER), 3),
+            Part(
+                "the engine of 0.34.4 for Windows", "windows-engine.sh", ("0.34.4",), (*CMAKE, *CROSS_COMPILER), 11,
+                ENGINE,
+            ),
+        ),
+    },
+}  # fmt: skip
 
 
-def ensure_releases(versions: Sequence[str], progress: Progress, given: Path | None = None) -> Path:
+@dataclass(frozen=True)
+class Archive:
+    """One archive of a release, as it is built here."""
+
+    version: str
+    asset: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return PARTS[self.asset][self.version]
+
+    @property
+    def name(self) -> str:
+        return f"ollama-{self.version}" + ("-windows" if self.asset == WINDOWS_ASSET else "")
+
+    @property
+    def inputs(self) -> list[str | Path]:
+        return [self.packer, *(value for part in self.parts for value in part.inputs)]
+
+    @property
+    def packer(self) -> Path:
+        return SCRIPTS / PACKERS[self.asset]
+
+    @property
+    def file(self) -> Path:
+        """Where it lies once it is built."""
+        return cache.entry(self.name, self.inputs) / self.asset
+
+
+def ensure_releases(
+    versions: Sequence[str], progress: Progress, given: Path | None = None, windows: bool = False
+) -> Path:
     """A directory with these releases, read-only, whose path changes with what is in it.
 
     given: a directory with release archives, else the one that the environment's RELEASES names. Then nothing is
     built, and only those of the versions are there that it holds (see `versions_in`). Built ones take 8 minutes per
-    version on two cores, once. Raises LabError.
+    version on two cores, once. windows: whether the archive for Windows is needed too, which takes another 14; without
+    it, it is there when that costs nothing. Raises LabError.
     """
     if given is None and os.environ.get(GIVEN):
         given = Path(os.environ[GIVEN])
-    archives = given_archives(given, versions, progress) if given else built_archives(versions, progress)
+    if given:
+        archives = given_archives(given, versions, progress, windows)
+    else:
+        archives = built_archives(versions, progress, windows)
     # A link to the file itself and not to its path: the mirror sees this directory alone.
     return cache.ensure(
         "releases",
-        [text for version, archive in archives.items() for text in (version, str(archive), _state_of(archive))],
+        [
+            text
+            for version, files in archives.items()
+            for file in files
+            for text in (version, str(file), _state_of(file))
+        ],
         lambda target: _lay_out(archives, target),
         progress,
     )
@@ -114,13 +173,26 @@ def read_sums(text: str) -> dict[str, str]:
 # Built here
 
 
-def built_archives(versions: Sequence[str], progress: Progress) -> dict[str, Path]:
+def built_archives(versions: Sequence[str], progress: Progress, windows: bool = False) -> dict[str, list[Path]]:
     """The archives of these versions, built when missing. Raises LabError for a version that can't be."""
+    buildable = PARTS[ASSET]
     for version in versions:
-        if version not in PARTS:
-            raise LabError(f"Ollama {version} can't be built here, only {', '.join(PARTS)}; RELEASES=DIR can bring it")
-    missing = [version for version in versions if not _archive_entry(version).exists()]
-    parts = [part for version in missing for part in PARTS[version]]
+        if version not in buildable:
+            raise LabError(
+                f"Ollama {version} can't be built here, only {', '.join(buildable)}; RELEASES=DIR can bring it"
+            )
+    for_windows = [version for version in versions if version in PARTS[WINDOWS_ASSET]]
+    if windows and not for_windows:
+        able = ", ".join(PARTS[WINDOWS_ASSET])
+        raise LabError(
+            f"Ollama {', '.join(versions)} can't be built for Windows here, only {able}: Windows hosts need it"
+        )
+    archives = [Archive(version, ASSET) for version in versions]
+    at_will = [Archive(version, WINDOWS_ASSET) for version in for_windows]
+    archives += [archive for archive in at_will if windows or archive.file.exists()]
+
+    missing = [archive for archive in archives if not archive.file.exists()]
+    parts = [part for archive in missing for part in archive.parts]
     parts = [part for part in parts if not cache.entry(part.name, part.inputs).exists()]
     if parts:
         minutes = sum(part.minutes for part in parts)
@@ -131,7 +203,9 @@ def built_archives(versions: Sequence[str], progress: Progress) -> dict[str, Pat
     for number, part in enumerate(parts, 1):
         counted = f"{number} of {len(parts)}: " if len(parts) > 1 else ""
         _ensure_part(part, f"building {counted}{part.title}", progress)
-    return {version: _ensure_archive(version, progress) / ASSET for version in versions}
+    for archive in archives:
+        _ensure_archive(archive, progress)
+    return {version: [archive.file for archive in archives if archive.version == version] for version in versions}
 
 
 def install_packages(packages: Sequence[str]) -> None:
@@ -182,31 +256,26 @@ def new_enough(version: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= GO_NEEDED
 
 
-def _archive_inputs(version: str) -> list[str | Path]:
-    return [SCRIPTS / "pack.sh", *(value for part in PARTS[version] for value in part.inputs)]
-
-
-def _archive_entry(version: str) -> Path:
-    return cache.entry(f"ollama-{version}", _archive_inputs(version))
-
-
-def _ensure_archive(version: str, progress: Progress) -> Path:
+def _ensure_archive(archive: Archive, progress: Progress) -> Path:
     def build(target: Path) -> None:
-        parts = [cache.entry(part.name, part.inputs) for part in PARTS[version]]
-        log = cache.unfinished_directory(f"ollama-{version}") / "pack.log"
-        with progress.step(f"packing Ollama {version}", "seconds") as step:
-            run([SCRIPTS / "pack.sh", target / ASSET, *parts], target, log, step, {})
+        parts = [cache.entry(part.name, part.inputs) for part in archive.parts]
+        log = cache.unfinished_directory(archive.name) / "pack.log"
+        with progress.step(f"packing {archive.asset} of Ollama {archive.version}", "seconds") as step:
+            run([archive.packer, target / archive.asset, *parts], target, log, step, {"PYTHON": sys.executable})
 
-    return cache.ensure(f"ollama-{version}", _archive_inputs(version), build, progress)
+    return cache.ensure(archive.name, archive.inputs, build, progress)
 
 
 # The user's own
 
 
-def given_archives(directory: Path, versions: Sequence[str], progress: Progress) -> dict[str, Path]:
+def given_archives(
+    directory: Path, versions: Sequence[str], progress: Progress, windows: bool = False
+) -> dict[str, list[Path]]:
     """Those of the versions that a user's directory holds; says which. Raises LabError when it holds none.
 
-    An archive lies in v<version>/, or in the directory itself: then the version is asked of the program in it.
+    An archive lies in v<version>/, or in the directory itself: then the version is asked of the program in it. The one
+    for Windows lies beside it; where it is needed and lacks, that is a LabError too.
     """
     if not directory.is_dir():
         raise LabError(f"{GIVEN}={directory} is not a directory; it must hold {ASSET} or v<version>/{ASSET}")
@@ -222,7 +291,16 @@ def given_archives(directory: Path, versions: Sequence[str], progress: Progress)
     progress.say(f"Ollama {', '.join(wanted)} from {directory}; nothing is built")
     if lacking := [version for version in versions if version not in wanted]:
         progress.say(f"not there, so not on offer: Ollama {', '.join(lacking)}")
-    return wanted
+    archives = {
+        version: [file for asset in ASSETS if (file := archive.with_name(asset)).is_file()]
+        for version, archive in wanted.items()
+    }
+    if windows and not any(file.name == WINDOWS_ASSET for files in archives.values() for file in files):
+        raise LabError(
+            f"{GIVEN}={directory}: no {WINDOWS_ASSET} lies beside {ASSET}, so Windows hosts can't be brought up; "
+            "put it there, or name the other hosts (`python -m lab up --hosts ...`)"
+        )
+    return archives
 
 
 def archived_version(archive: Path) -> str:
@@ -246,22 +324,25 @@ def archived_version(archive: Path) -> str:
 # Both
 
 
-def _lay_out(archives: dict[str, Path], target: Path) -> None:
-    for version, archive in archives.items():
+def _lay_out(archives: Mapping[str, Sequence[Path]], target: Path) -> None:
+    for version, files in archives.items():
         release = target / f"v{version}"
         release.mkdir()
-        try:
-            os.link(archive, release / ASSET)
-        except OSError:  # another file system
-            shutil.copyfile(archive, release / ASSET)
-        digest = digest_of(release / ASSET)
-        _check_given_digest(archive, digest)
-        (release / SUMS).write_text(f"{digest}  ./{ASSET}\n")
+        for archive in files:
+            file = release / archive.name
+            try:
+                os.link(archive, file)
+            except OSError:  # another file system
+                shutil.copyfile(archive, file)
+            digest = digest_of(file)
+            _check_given_digest(archive, digest)
+            with (release / SUMS).open("a") as sums:
+                sums.write(f"{digest}  ./{archive.name}\n")
 
 
 def _check_given_digest(archive: Path, digest: str) -> None:
     sums = archive.with_name(SUMS)
-    stated = read_sums(sums.read_text()).get(ASSET) if sums.is_file() else None
+    stated = read_sums(sums.read_text()).get(archive.name) if sums.is_file() else None
     if stated not in (None, digest):
         raise LabError(f"{archive} is damaged: its SHA-256 is {digest}, but {sums} says {stated}; fetch it again")
 

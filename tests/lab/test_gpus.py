@@ -74,7 +74,7 @@ def held(lab: Lab) -> Iterator[int]:
     lab.free_gpu(HOST)
 
 
-def ask(lab: Lab, host: str) -> probe.HostState:
+def ask(lab: Lab, host: str) -> probe.LinuxState:
     script = Script("probe/probe.sh", probe.variables(layout.MODELS, 11434), then=("gpus/probe.sh",))
     return probe.parse(Remote(LabLink(lab, host), Sudo()).run(script))
 

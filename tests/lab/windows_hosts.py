@@ -3,17 +3,24 @@ of Debian, the model's whole state as JSON, packets that get in or do not."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from lab.sandbox import wait_for
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from lab.hosts import Lab
     from tests.lab.conftest import Inventory
 
 WIN, ZH = "win11", "win11-zh"
 ADDRESSES = {WIN: "10.77.0.14", ZH: "10.77.0.15"}
+#: As the host's own service runs its code.
+PYTHON = ("env", "PYTHONPATH=/usr/local/lib/lab", "python3", "-m")
 C, D = "/srv/windows/prefix/drive_c", "/mnt/d"
 PROGRAMS, STATE = f"{C}/Program Files/Ollama", f"{C}/ProgramData/Ollama"
 #: Of a file at work: logs, and what programs keep for themselves.
@@ -23,8 +30,15 @@ _BY_ITSELF = re.compile(r"ProgramData/Ollama/(logs|home|started\.json)|windows/(
 def machine(lab: Lab, host: str, *words: str, order: object = None) -> Any:
     """Asks the model of the machine, or has it changed: `python3 -m lab.windows.machine` in the host."""
     stdin = "" if order is None else json.dumps(order)
-    done = lab.check(host, ["python3", "-m", "lab.windows.machine", *words], stdin)
+    done = lab.check(host, [*PYTHON, "lab.windows.machine", *words], stdin)
     return json.loads(done) if done.strip() else None
+
+
+def powershell(lab: Lab, host: str, script: str) -> str:
+    """Runs a script on the host as a person would in a console there."""
+    encoded = base64.b64encode(script.encode("utf-16-le")).decode()
+    line = f"powershell.exe -NoProfile -EncodedCommand {encoded}"
+    return lab.check(host, [*PYTHON, "lab.windows.commands", "--", line])
 
 
 def files(lab: Lab, host: str) -> list[str]:
@@ -35,9 +49,32 @@ def files(lab: Lab, host: str) -> list[str]:
     return sorted(line for line in listed.splitlines() if not _BY_ITSELF.search(line))
 
 
-def snapshot(lab: Lab, host: str) -> dict[str, Any]:
-    """All of a host that a deploy could change."""
-    return {"machine": machine(lab, host, "dump"), "files": files(lab, host), "boot": boot_id(lab, host)}
+def snapshot(lab: Lab, host: str) -> list[str]:
+    """All of a host that a deploy could change, in lines: registry, tasks, rules, rights, services, files, its boot."""
+    # The last run's lock goes a moment after its connection.
+    wait_for(lambda: lab.exec(host, ["test", "-e", f"{C}/ProgramData/corral"]).rc != 0, 20, f"{host} is still locked")
+    seen = machine(lab, host, "dump")
+    # What changes by itself; files are listed with their times below.
+    for part in ("processes", "volumes", "broadcasts", "files"):
+        del seen[part]
+    for task in seen["tasks"].values():
+        del task["last_run"]
+    return [*_lines("", seen), *files(lab, host), boot_id(lab, host)]
+
+
+def _lines(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lines(f"{path}/{key}", inner)
+    else:
+        yield f"{path} {value}"
+
+
+def difference(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """What is gone and what has come, in lines that a failed assertion shows well."""
+    return [f"- {line}" for line in sorted({*before} - {*after})] + [
+        f"+ {line}" for line in sorted({*after} - {*before})
+    ]
 
 
 def boot_id(lab: Lab, host: str) -> str:
@@ -58,9 +95,11 @@ def server_pid(lab: Lab, host: str) -> int:
 
 
 def server_environment(lab: Lab, host: str) -> dict[str, str]:
-    """What the running server was really started with, which Windows itself shows nobody."""
-    text = lab.read(host, f"/proc/{server_pid(lab, host)}/environ").decode()
-    return dict(part.partition("=")[::2] for part in text.split("\0") if part)
+    """What the running server says that it was started with, as it reads it."""
+    log = lab.read(host, f"{STATE}/logs/server.log").decode()
+    said = re.search(r'msg="server config" env="map\[(.*?)\]"', log)
+    assert said, log
+    return dict(re.findall(r"(OLLAMA_\w+):((?:\S| (?!\w+:))*)", said[1]))
 
 
 def answers(lab: Lab, viewer: str, host: str, path: str = "/") -> str:

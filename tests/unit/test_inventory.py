@@ -538,9 +538,9 @@ def test_a_windows_host_is_reached_by_its_own_connector_and_without_sudo(tmp_pat
         "defaults: {sudo: true}\nhosts:\n  pc: {os: windows, groups: [desks], models_dir: 'd:/Models/Ollama Models'}\n"
         "  box:\n",
     )
-    hosts, _ = to_pyinfra(inventory)["all"]
-    names = [name for name, _ in hosts]  # type: ignore[misc]
-    assert names == ["@windows/pc", "@corral/box"]
-    data = dict(hosts)["@windows/pc"]  # type: ignore[arg-type]
-    assert (data["_sudo"], data["models_dir"]) == (False, r"D:\Models\Ollama Models")  # type: ignore[index]
+    groups: dict[str, Any] = to_pyinfra(inventory)
+    hosts = dict(groups["all"][0])
+    assert list(hosts) == ["@windows/pc", "@corral/box"]
+    data = hosts["@windows/pc"]
+    assert (data["_sudo"], data["models_dir"]) == (False, r"D:\Models\Ollama Models")
     assert to_pyinfra(inventory)["desks"] == ["@windows/pc"]

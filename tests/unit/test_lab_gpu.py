@@ -83,6 +83,8 @@ def test_a_second_card_gets_a_copy_of_the_driver(tmp_path: Path) -> None:
 def test_an_old_ollama_is_told_to_use_the_gpu_where_that_works(tmp_path: Path, suite: str, told: bool) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text(f"ID=debian\nVERSION_CODENAME={suite}\n")
+    declare(tmp_path, CARDS[:1], "host", older=False)
+    assert not (tmp_path / SERVICES).exists()
     declare(tmp_path, CARDS[:1], "host")
     assert (tmp_path / SERVICES).exists() is told
     assert uses_gpu("0.24.0", suite) is told

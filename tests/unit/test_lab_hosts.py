@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def test_a_host_name_fits_into_the_name_of_its_bridge_port() -> None:
     assert all(len(f"vb-{name}") <= longest_interface_name for name in config.ALL_HOSTS)
 
 
-def test_all_hosts_come_up_unless_some_are_named() -> None:
-    assert config.choose_hosts(None, 0) == config.HOSTS
+def test_all_hosts_but_those_on_demand_come_up_unless_some_are_named() -> None:
+    assert {*config.HOSTS} - {*config.choose_hosts(None, 0)} == {config.find_host("win11-zh")}
     assert config.choose_hosts(["client", "mirror", "client"], 0) == (CLIENT, config.MIRROR)
+    assert config.choose_hosts(["win11-zh"], 0) == (config.find_host("win11-zh"),)
 
 
 def test_bench_hosts_are_added_to_those_chosen() -> None:
@@ -91,9 +93,11 @@ def test_what_a_client_asks_sshd_to_run_is_counted(message: str, counted: bool) 
 
 def test_an_api_request_is_read_from_ollamas_log() -> None:
     line = '[GIN] 2026/11/22 - 22:46:30 | 200 |     120.55µs |       127.0.0.1 | POST     "/api/show"'
-    match = hosts.API_REQUEST.search(line)
-    assert match
-    assert match.groups() == ("200", "127.0.0.1", "POST", "/api/show")
+    answered = datetime(2026, 11, 22, 22, 46, 30, tzinfo=UTC).timestamp()
+    request = hosts.ApiRequest(200, "127.0.0.1", "POST", "/api/show")
+    assert hosts.api_requests(["time=... level=INFO", line]) == [request]
+    assert hosts.api_requests([line], answered + 0.9) == [request]
+    assert hosts.api_requests([line], answered + 1) == []
 
 
 def test_a_mount_point_with_a_space_is_found() -> None:

@@ -11,7 +11,17 @@ import pytest
 from lab import releases
 from lab.errors import LabError
 from lab.progress import Progress
-from lab.releases import ASSET, ensure_releases, new_enough, pins, read_sums, versions_in
+from lab.releases import (
+    ASSET,
+    WINDOWS_ASSET,
+    Archive,
+    built_archives,
+    ensure_releases,
+    new_enough,
+    pins,
+    read_sums,
+    versions_in,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +32,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "given"
 
 
-def add(directory: Path, content: bytes) -> str:
-    directory.mkdir(exist_ok=True)
-    (directory / ASSET).write_bytes(content)
+def add(directory: Path, content: bytes, asset: str = ASSET) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / asset).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -88,6 +98,53 @@ def test_a_directory_with_other_versions_only_is_refused(directory: Path) -> Non
     add(directory / "v0.30.0", b"other")
     with pytest.raises(LabError, match=r"Ollama 0\.34\.4 is wanted, but it holds 0\.30\.0"):
         ensure_releases(["0.34.4"], Progress(), directory)
+
+
+def test_a_given_archive_for_windows_is_laid_out_beside_the_other(directory: Path) -> None:
+    linux, windows = add(directory / "v0.34.4", b"new"), add(directory / "v0.34.4", b"zip", WINDOWS_ASSET)
+    found = ensure_releases(["0.34.4"], Progress(), directory, windows=True)
+    assert pins(found) == {"0.34.4": {ASSET: linux, WINDOWS_ASSET: windows}}
+    assert (found / "v0.34.4" / WINDOWS_ASSET).read_bytes() == b"zip"
+
+
+def test_windows_hosts_are_refused_where_their_archive_is_not_given(directory: Path) -> None:
+    add(directory / "v0.34.4", b"new")
+    with pytest.raises(
+        LabError, match=r"no ollama-windows-amd64\.zip lies beside .* Windows hosts can't be brought up"
+    ):
+        ensure_releases(["0.34.4"], Progress(), directory, windows=True)
+
+
+def test_a_stated_digest_of_the_archive_for_windows_is_checked(directory: Path) -> None:
+    add(directory / "v0.34.4", b"new")
+    add(directory / "v0.34.4", b"zip", WINDOWS_ASSET)
+    (directory / "v0.34.4/sha256sum.txt").write_text(f"{'0' * 64}  ./{WINDOWS_ASSET}\n")
+    with pytest.raises(LabError, match=r"ollama-windows-amd64\.zip is damaged"):
+        ensure_releases(["0.34.4"], Progress(), directory)
+
+
+def put_into_cache(archive: Archive) -> Path:
+    add(archive.file.parent, archive.asset.encode(), archive.asset)
+    return archive.file
+
+
+def test_an_archive_for_windows_that_nobody_needs_is_on_offer_only_when_it_is_built_already() -> None:
+    linux = put_into_cache(Archive("0.34.4", ASSET))
+    assert built_archives(["0.34.4"], Progress()) == {"0.34.4": [linux]}
+    windows = put_into_cache(Archive("0.34.4", WINDOWS_ASSET))
+    assert built_archives(["0.34.4"], Progress()) == {"0.34.4": [linux, windows]}
+
+
+def test_windows_hosts_are_refused_where_no_version_can_be_built_for_them() -> None:
+    put_into_cache(Archive("0.24.0", ASSET))
+    with pytest.raises(LabError, match=r"0\.24\.0 can't be built for Windows here, only 0\.34\.4"):
+        built_archives(["0.24.0"], Progress(), windows=True)
+
+
+def test_a_version_that_cannot_be_built_for_windows_is_on_offer_beside_one_that_can() -> None:
+    old, new = put_into_cache(Archive("0.24.0", ASSET)), put_into_cache(Archive("0.34.4", ASSET))
+    windows = put_into_cache(Archive("0.34.4", WINDOWS_ASSET))
+    assert built_archives(["0.34.4", "0.24.0"], Progress(), windows=True) == {"0.34.4": [new, windows], "0.24.0": [old]}
 
 
 def test_a_version_that_nobody_can_build_is_refused() -> None:

@@ -41,7 +41,9 @@ def test_the_default_release_is_pinned_with_its_real_digest() -> None:
 
 
 def test_an_address_may_name_the_archive_itself() -> None:
-    chosen = releases.choose("0.34.4", "ollama-linux-arm64.tar.zst", releases.load_pins(None), "https://example.org/{asset}?v={version}")
+    chosen = releases.choose(
+        "0.34.4", "ollama-linux-arm64.tar.zst", releases.load_pins(None), "https://example.org/{asset}?v={version}"
+    )
     assert chosen.url == "https://example.org/ollama-linux-arm64.tar.zst?v=0.34.4"
 
 

@@ -24,7 +24,7 @@ def test_the_server_is_the_program_below_our_directory_in_whatever_case() -> Non
         {"pid": 5, "parent": 4, "name": "llama-server.exe", "path": SERVER.replace("ollama.exe", r"lib\l.exe")},
     ]
     seen = state(processes=processes)
-    assert (seen.server.main_pid, seen.server.pids, seen.server.user) == (4, {4, 5}, "SYSTEM")
+    assert (seen.server.main_pid, seen.server.pids, seen.server.user) == (4, frozenset({4, 5}), "SYSTEM")
     assert [one.pid for one in seen.others] == [3]
 
 
