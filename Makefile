@@ -36,7 +36,7 @@ demo: lab
 # Unit tests need no lab; lab tests bring hosts into many states; state tests look at hosts that r1.py has set up.
 test: set-up
 	.venv/bin/pytest tests/unit
-	@$(LAB) up --releases 0.34.4 0.24.0
+	@$(LAB) up --releases 0.34.4 0.24.0 --also win11-zh
 	lab/run pytest tests/lab
 	lab/run pyinfra -y inventory.py deploys/r1.py
 	lab/run pytest tests/state --reboot

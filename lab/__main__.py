@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="bring the lab up, or what of it is missing")
     up.add_argument("--hosts", nargs="+", metavar="HOST", help=f"only these (default: all but {', '.join(ON_DEMAND)})")
+    up.add_argument("--also", nargs="+", default=[], metavar="HOST", help="and these")
     up.add_argument("--count", type=int, default=0, metavar="N", help=f"and N bench hosts (up to {MAX_BENCH_HOSTS})")
     up.add_argument(
         "--releases", nargs="+", default=[VERSIONS[0]], choices=VERSIONS, metavar="VERSION",
@@ -78,7 +79,7 @@ def act(options: argparse.Namespace) -> int:
         case "up":
             from lab.up import bring_up
 
-            bring_up(Layout(), choose_hosts(options.hosts, options.count), options.releases, Progress())
+            bring_up(Layout(), choose_hosts(options.hosts, options.count, options.also), options.releases, Progress())
         case "down":
             from lab.up import take_down
 

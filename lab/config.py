@@ -193,11 +193,12 @@ def find_host(name: str) -> Host:
         raise LabError(f"no host {name!r} in the lab; there are {names} and bench001, bench002, ...") from None
 
 
-def choose_hosts(names: Iterable[str] | None, count: int) -> tuple[Host, ...]:
-    """The hosts that `up` was asked for: those named (None: all but those on demand), and `count` bench hosts."""
+def choose_hosts(names: Iterable[str] | None, count: int, also: Iterable[str] = ()) -> tuple[Host, ...]:
+    """The hosts that `up` was asked for: those named (None: all but those on demand), those named besides, and `count`
+    bench hosts."""
     if names is None:
         names = [host.name for host in HOSTS if host.name not in ON_DEMAND]
-    named = tuple(dict.fromkeys(find_host(name) for name in names))
+    named = [find_host(name) for name in (*names, *also)]
     return tuple(dict.fromkeys((*named, *bench_hosts(count))))
 
 

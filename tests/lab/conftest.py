@@ -76,12 +76,16 @@ CERTAIN_ENVIRONMENT = {"OLLAMA_FLASH_ATTENTION": True, "OLLAMA_KV_CACHE_TYPE": "
 
 
 class Inventory:
-    """inventory/lab.yml with changes, in a file of its own; with models that are named unless `planned`."""
+    """inventory/lab.yml's Linux hosts with changes, in a file of its own; with models that are named unless `planned`.
+
+    windows: what it declares for its Windows host, for tests that add it.
+    """
 
     def __init__(self, directory: Path, planned: bool = False) -> None:
         self.path = directory / "lab.yml"
         self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab.yml").read_text())
         self.document["defaults"]["ollama_pins"] = str(ROOT / ".lab/pins.yml")
+        self.windows: dict[str, Any] = self.document["hosts"].pop("win11")
         if not planned:
             self.document["defaults"]["environment"] |= CERTAIN_ENVIRONMENT
             for host, (source, context) in CERTAIN_MODELS.items():

@@ -4,6 +4,7 @@ of Debian, the model's whole state as JSON, packets that get in or do not."""
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
 import time
@@ -123,6 +124,12 @@ def wait_until_serving(lab: Lab, host: str, within_s: float = 60) -> None:
 
 def windows_only(inventory: Inventory, *hosts: str) -> Inventory:
     """An inventory of these Windows hosts; the Chinese one is declared like the other but for what is its own."""
-    other = {**inventory.host(WIN), "address": ADDRESSES[ZH], "ssh_user": "管理员", "gpus": ["NVIDIA GeForce RTX 2070"]}
+    inventory.document["hosts"][WIN] = copy.deepcopy(inventory.windows)
+    other = {
+        **copy.deepcopy(inventory.windows),
+        "address": ADDRESSES[ZH],
+        "ssh_user": "管理员",
+        "gpus": ["NVIDIA GeForce RTX 2070"],
+    }
     inventory.document["hosts"][ZH] = {**other, "models_dir": r"D:\模型\Ollama 模型"}
     return inventory.only(*hosts)

@@ -156,22 +156,24 @@ def test_what_is_taken_away_is_what_corral_has_put_there() -> None:
     assert [change.summary.partition(" (")[0] for change in found] == [
         r"stop Ollama and remove the task \corral\ollama",
         "Windows Defender Firewall: remove the rule corral-ollama-11434",
-        "set the machine's environment back",
         rf"remove {layout.PROGRAMS}, {layout.START}, {layout.STARTED}, {layout.SECRETS}, {layout.LOGS}, "
         rf"{layout.MODELFILES}, {layout.HOME}",
+        "set the machine's environment back",
     ]
-    assert isinstance(found[2].action, Script)
-    assert found[2].action.variables["Remove"] == ["OLLAMA_HOST", "OLLAMA_MODELS"]
+    assert isinstance(found[3].action, Script)
+    assert found[3].action.variables["Remove"] == ["OLLAMA_HOST", "OLLAMA_MODELS"]
 
 
 def test_models_go_only_when_that_is_declared() -> None:
     elsewhere = ollama(models_sddl=OPEN_TO_USERS)
-    run = a_run(state(ollama=elsewhere), models_dir=r"D:\Models\OllamaModels", remove_models=True)
-    assert WINDOWS.uninstall_changes(run)[-1].summary == (
-        rf"remove {layout.PROGRAMS}, D:\Models\OllamaModels, {layout.STATE}"
-    )
+    made = [{"directory": r"D:\a\Models\OllamaModels", "highest": r"D:\a"}]
+    run = a_run(state(ollama=elsewhere, made=made), models_dir=r"D:\a\Models\OllamaModels", remove_models=True)
+    removal = WINDOWS.uninstall_changes(run)[-2]
+    assert removal.summary == rf"remove {layout.PROGRAMS}, D:\a\Models\OllamaModels, {layout.STATE}"
+    assert isinstance(removal.action, Script)
+    assert removal.action.variables["Empty"] == [r"D:\a\Models", r"D:\a"]
     run = a_run(state(ollama=elsewhere), models_dir=r"D:\Models\OllamaModels")
-    assert WINDOWS.uninstall_changes(run)[-1].summary == rf"remove {layout.PROGRAMS}, {layout.STATE}"
+    assert WINDOWS.uninstall_changes(run)[-2].summary == rf"remove {layout.PROGRAMS}, {layout.STATE}"
 
 
 def test_nothing_is_taken_away_where_nothing_of_ours_is() -> None:

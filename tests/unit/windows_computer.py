@@ -7,6 +7,7 @@ through corral's reader.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,16 @@ from corral.windows import powershell
 from corral.windows.remote import PowerShellAnswer
 from lab.windows.commands import Shell, make_engine
 from lab.windows.machine import Machine, Settings
+from lab.windows.machine.host import HostProcess, LinuxHost
 
 PID = 4711
+
+
+class Quiet(LinuxHost):
+    """This machine without what runs on it: the lab's hosts may be among that."""
+
+    def processes(self) -> Iterable[HostProcess]:
+        return []
 
 
 class Computer:
@@ -26,7 +35,7 @@ class Computer:
         self.drives = {letter: directory / letter for letter in "CD"}
         for drive in self.drives.values():
             drive.mkdir(parents=True)
-        self.machine = Machine.create(directory / "state", self.drives, Settings(**settings))
+        self.machine = Machine.create(directory / "state", self.drives, Settings(**settings), host=Quiet())
 
     def run(self, script: Script, run_directory: str = "", stdin: bytes = b"") -> dict[str, str]:
         """What a script emits; `@progress` holds its lines of progress. Raises CorralError as over ssh."""

@@ -24,7 +24,6 @@ FILE_SHARE = EnumType(
     {"None": 0, "Read": 1, "Write": 2, "ReadWrite": 3, "Delete": 4, "Inheritable": 16},
     flags=True,
 )
-FILE_OPTIONS = EnumType("System.IO.FileOptions", {"None": 0, "DeleteOnClose": 0x04000000}, flags=True)
 SEEK_ORIGIN = EnumType("System.IO.SeekOrigin", {"Begin": 0, "Current": 1, "End": 2})
 SEARCH_OPTION = EnumType("System.IO.SearchOption", {"TopDirectoryOnly": 0, "AllDirectories": 1})
 FILE_ATTRIBUTES = EnumType(

@@ -250,7 +250,14 @@ def commands(shell: Shell) -> list[Command]:
         else:
             raise NotModelled(f"New-Item -ItemType {kind}")
 
-    @cmdlet("Set-Item", PATH, LITERAL_PATH, Parameter("Value", "object", position=1, null=True, empty=True), FORCE)
+    @cmdlet(
+        "Set-Item",
+        PATH,
+        LITERAL_PATH,
+        Parameter("Value", "object", position=1, null=True, empty=True),
+        FORCE,
+        should_process=True,
+    )
     def set_item(call: Call) -> Iterator[object]:
         for record in call.records():
             for text, literal in given(record):

@@ -25,7 +25,6 @@ from .support import Shell, cim_error, cmdlet, has_wildcard, wildcard
 
 CIM = "Microsoft.Management.Infrastructure.CimInstance"
 STANDARD = f"{CIM}#root/standardcimv2"
-RULE = f"{STANDARD}/MSFT_NetFirewallRule"
 STORES = {"persistentstore": PERSISTENT, "activestore": ACTIVE, "localhost": PERSISTENT}
 STORE = Parameter("PolicyStore")
 JOB_ERROR = "Microsoft.PowerShell.Cmdletization.Cim.CimJobException"

@@ -23,7 +23,6 @@ from lab.windows.powershell import (
 
 Run = Callable[[Call], Iterable[object] | None]
 
-PATH_CMDLETS = "Microsoft.PowerShell.Commands"
 LITERAL_PATH = Parameter("LiteralPath", "string[]", by_name=True, aliases=("PSPath",))
 
 

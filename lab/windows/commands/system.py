@@ -520,7 +520,7 @@ def _others(shell: Shell) -> list[Command]:
             # The command line's, which only a policy overrides.
             yield by_policy if found else "Bypass"
 
-    @cmdlet("Unblock-File", PATH, LITERAL_PATH)
+    @cmdlet("Unblock-File", PATH, LITERAL_PATH, should_process=True)
     def unblock_file(call: Call) -> Iterator[object]:
         for record in call.records():
             for found in chosen(shell, call, record):

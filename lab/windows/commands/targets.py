@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.windows.machine.errors import NotModelled, Win32Error
-from lab.windows.machine.files import Entry
 from lab.windows.machine.paths import FullPath
 from lab.windows.powershell import Call, PowerShellError
 
@@ -216,7 +215,3 @@ def given(record: dict[str, object], default: str | None = None) -> Iterator[tup
         yield paths, False
     elif literal is None and default is not None:
         yield default, False
-
-
-def entry_of(shell: Shell, found: FileTarget) -> Entry:
-    return shell.session.files.entry(found.path)

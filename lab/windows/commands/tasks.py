@@ -29,7 +29,6 @@ NAMESPACE = "Root/Microsoft/Windows/TaskScheduler"
 NEVER = DateTime.from_python(datetime(1999, 11, 30))
 #: Ticks of a second.
 TICKS = 10_000_000
-POLICIES = ("Parallel", "Queue", "IgnoreNew", "StopExisting")
 LOGON_TYPES = {
     "": "None", "None": "None", "Password": "Password", "S4U": "S4U", "InteractiveToken": "Interactive",
     "InteractiveTokenOrPassword": "InteractiveOrPassword", "ServiceAccount": "ServiceAccount", "Group": "Group",

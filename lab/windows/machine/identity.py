@@ -23,8 +23,6 @@ USERS = "S-1-5-32-545"
 ALL_PACKAGES = "S-1-15-2-1"
 ALL_RESTRICTED_PACKAGES = "S-1-15-2-2"
 TRUSTED_INSTALLER = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
-HIGH_INTEGRITY = "S-1-16-12288"
-MEDIUM_INTEGRITY = "S-1-16-8192"
 
 #: Names as Windows in English and in Chinese writes them: these accounts are not translated in either.
 NAMES = {

@@ -128,13 +128,6 @@ class Registry:
                 raise Win32Error(FILE_NOT_FOUND, name)
             del node["values"][name.lower()]
 
-    def rename_value(self, path: str, name: str, new: str) -> None:
-        self.may_write(path)
-        with self._changed(path) as node:
-            if name.lower() not in node["values"]:
-                raise Win32Error(FILE_NOT_FOUND, name)
-            node["values"][new.lower()] = [new, *node["values"].pop(name.lower())[1:]]
-
     def delete(self, path: str) -> None:
         """Removes a key with all that is below it."""
         self.may_write(path)

@@ -688,46 +688,30 @@ class Interpreter:
         inner = ctx.captured()
         if block.closure is not None:
             inner = inner.inside(self.commands.closure_scope(block, ctx.scope))
-        with self.underscore(inner.scope, underscore) as held:
+        with self.underscore(inner.scope, underscore):
             try:
-                for item in self.statements(body or (), inner):
-                    held.pause()
-                    yield item
-                    held.resume()
+                yield from self.statements(body or (), inner)
             except ReturnSignal:
                 return
 
 
 class _Underscore:
-    """Holds $_ at a value; while an object travels down the pipeline the one before is back."""
+    """Holds $_ at a value for a while, and puts back what was there."""
 
     def __init__(self, scope: Scope, value: Any) -> None:
         self.scope = scope
-        self.slot: Slot | None = Slot(value)
+        self.value = value
         self.before: Slot | None = None
 
-    def __enter__(self) -> _Underscore:
-        self.resume()
-        return self
+    def __enter__(self) -> None:
+        self.before = self.scope.variables.get("_")
+        self.scope.variables["_"] = Slot(self.value)
 
     def __exit__(self, *error: object) -> None:
-        self.pause()
-
-    def resume(self) -> None:
-        """Puts the value in place."""
-        self.before = self.scope.variables.get("_")
-        self._put(self.slot)
-
-    def pause(self) -> None:
-        """Puts back what was there."""
-        self.slot = self.scope.variables.get("_")
-        self._put(self.before)
-
-    def _put(self, slot: Slot | None) -> None:
-        if slot is None:
+        if self.before is None:
             self.scope.variables.pop("_", None)
         else:
-            self.scope.variables["_"] = slot
+            self.scope.variables["_"] = self.before
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
@@ -174,6 +175,11 @@ class Windows:
         if state.task.xml or state.server.running:
             changes.append(Change(f"stop Ollama and remove the task {layout.TASK}", task.unregister()))
         changes += firewall.changes(state.firewall, None, run.port, remove_blocks=False)
+        places = _places(run, state)
+        if places:
+            empty = _above(run.settings.models_dir, state) if run.settings.models_dir in places else []
+            changes.append(Change(f"remove {', '.join(places)}", task.remove(*places, empty=empty)))
+        # Last, for it takes along what is noted of the rest.
         if state.owned or state.path_owned:
             names = ", ".join([*sorted(state.owned), *(["Path"] if state.path_owned else [])])
             changes.append(
@@ -192,9 +198,6 @@ class Windows:
                     ),
                 )
             )
-        places = _places(run, state)
-        if places:
-            changes.append(Change(f"remove {', '.join(places)}", task.remove(*places)))
         return changes
 
     # --- what is judged ------------------------------------------------------------------------------
@@ -351,6 +354,13 @@ def _places(run: HostRun, state: WindowsState) -> list[str]:
     elif state.state_sddl:
         places.append(layout.STATE)
     return places
+
+
+def _above(directory: str, state: WindowsState) -> list[str]:
+    """The directories above one that were made for it, the nearest first."""
+    highest = PureWindowsPath(state.made.get(directory, directory))
+    above = PureWindowsPath(directory).parents
+    return [str(one) for one in above if one == highest or highest in one.parents]
 
 
 def _check_system(state: WindowsState) -> None:

@@ -137,6 +137,11 @@ Look-Each 'environment' {
     } | ForEach-Object { [ordered]@{ name = [string]$_; value = [string](Get-RegistryData $machine $_) } }
 }
 Look-Each 'owned' { Get-RegistryValueName "$Registry\Environment" | ForEach-Object { [string]$_ } }
+Look-Each 'made' {
+    Get-RegistryValueName "$Registry\Directories" | ForEach-Object {
+        [ordered]@{ directory = [string]$_; highest = [string](Get-RegistryData "$Registry\Directories" $_) }
+    }
+}
 Look 'path_owned' { [string](Get-RegistryData $Registry 'Path') }
 
 # --- the service ------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ class WindowsState(HostState):
     secrets: the text of their file. *_sddl: access rights as Windows writes them, "" where the thing is not there.
     strangers: files beside the releases that are not ours. users_own: files of an Ollama installed for one user.
     variables: the Machine's, as far as they concern Ollama, and Path. owned: those of them that corral has set.
+    made: directories that corral has made, with the highest one above each that was made for it.
     path_owned: the entry of Path that corral has added. excluded: port ranges that programs can't listen in.
     """
 
@@ -94,6 +95,7 @@ class WindowsState(HostState):
     processes: tuple[Process, ...]
     variables: Mapping[str, str]
     owned: frozenset[str]
+    made: Mapping[str, str]
     path_owned: str
     task: Task
     excluded: tuple[tuple[int, int], ...]
@@ -213,6 +215,7 @@ def parse(answer: str, models_dir: str) -> WindowsState:
         processes=processes,
         variables={one["name"]: one["value"] for one in found.get("environment") or ()},
         owned=frozenset(found.get("owned") or ()),
+        made={one["directory"]: one["highest"] for one in found.get("made") or ()},
         path_owned=found.get("path_owned") or "",
         task=Task(task.get("state", ""), task.get("xml", "")),
         excluded=tuple(_ranges(found.get("excluded") or ())),

@@ -1,5 +1,8 @@
-param([string]$Directory, [string]$Sid)
-# Makes Directory; the account with the SID Sid, where one is given, may change what is in it.
+param([string]$Directory, [string]$Sid, [string]$Registry)
+# Makes Directory, and notes below Registry which of the directories above it are made for it; the account with the SID Sid, where one is given, may change what is in it.
+$highest = ''
+for ($path = $Directory; $path -and -not (Test-Path -LiteralPath $path); $path = Split-Path -Path $path -Parent) { $highest = $path }
+if ($highest) { Set-RegistryValue "$Registry\Directories" $Directory $highest }
 $null = New-Item -Path $Directory -ItemType Directory -Force
 if ($Sid) {
     $null = Invoke-Native 'icacls.exe' @($Directory, '/grant', "*${Sid}:(OI)(CI)M")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from xml.etree import ElementTree
@@ -234,7 +234,8 @@ def _directory_changes(state: WindowsState, wanted: Wanted) -> list[Change]:
             let_in = f", for {wanted.account} to write in" if is_small else ""
             found.append(
                 Change(
-                    f"make {directory}{let_in}", Script("service/directory.ps1", {"Directory": directory, "Sid": sid})
+                    f"make {directory}{let_in}",
+                    Script("service/directory.ps1", {"Directory": directory, "Sid": sid, "Registry": layout.REGISTRY}),
                 )
             )
     return found
@@ -291,9 +292,9 @@ def write(path: str, text: str, secret: bool = False) -> Script:
     return Script("service/write_file.ps1", {"Path": path, "Text": text, "Secret": secret})
 
 
-def remove(*paths: str) -> Script:
-    """Removes files and directories."""
-    return Script("service/remove.ps1", {"Paths": list(paths)})
+def remove(*paths: str, empty: Sequence[str] = ()) -> Script:
+    """Removes files and directories. empty: those that go if nothing is in them, in this order."""
+    return Script("service/remove.ps1", {"Paths": list(paths), "Empty": list(empty)})
 
 
 def _restart_reasons(state: WindowsState, wanted: Wanted, *, changing: bool) -> list[str]:
