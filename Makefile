@@ -36,6 +36,7 @@ demo: lab
 # Unit tests need no lab; lab tests bring hosts into many states; state tests look at hosts that r1.py has set up.
 test: set-up
 	.venv/bin/pytest tests/unit
+	.venv/bin/pytest tests/stand_in
 	@$(LAB) up --releases 0.34.4 0.24.0 --also win11-zh
 	lab/run pytest tests/lab
 	lab/run pyinfra -y inventory.py deploys/r1.py
@@ -63,3 +64,6 @@ lock: set-up
 		pyproject.toml --output-file requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
 		pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_34 --constraint requirements-dev.txt \
+		lab/windows/requirements.in --output-file lab/windows/requirements.txt

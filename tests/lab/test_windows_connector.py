@@ -153,7 +153,7 @@ def test_a_timeout_ends_what_runs_on_the_host(lab: Lab, fresh: str, tmp_path: Pa
 def test_a_posix_operation_fails_its_host_with_the_name_of_its_counterpart(fresh: str, tmp_path: Path) -> None:
     run = pyinfra(tmp_path, "from pyinfra.operations import server\nserver.shell(name='List', commands='ls /')\n")
     assert run.rc != 0
-    assert "Use powershell of corral.windows.operations in place of server.shell" in run.out
+    assert "powershell for server.shell" in run.out
     assert "Traceback" not in run.out
 
 

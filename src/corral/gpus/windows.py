@@ -36,10 +36,13 @@ def parse(found: Mapping[str, Any], own: OwnServer) -> Inventory:
         for number, (vendor, one) in enumerate(adapters)
         if vendor == "AMD"
     )
-    cards = tuple(
-        Card(vendor, f"adapter {number}", "nvidia" if vendor == "NVIDIA" and smi else one["driver"])
-        for number, (vendor, one) in enumerate(adapters)
-        if vendor
+    listed = [Card("NVIDIA", device.bus_id, "nvidia") for device in seen.devices]
+    # Those that nvidia-smi does not list; of all others Windows numbers the adapters.
+    unlisted = [number for number, (vendor, _) in enumerate(adapters) if vendor == "NVIDIA"][len(listed) :]
+    cards = (
+        *listed,
+        *(Card("NVIDIA", f"adapter {number}", "") for number in unlisted),
+        *(Card("AMD", f"adapter {n}", one["driver"]) for n, (vendor, one) in enumerate(adapters) if vendor == "AMD"),
     )
     return replace(seen, devices=(*seen.devices, *others), cards=cards, runners=frozenset(found.get("runners") or ()))
 

@@ -38,7 +38,7 @@ $null = New-Item -Path $Downloads -ItemType Directory -Force
 # What a run that was cut off left, and downloads of other releases that nobody will finish.
 if (Test-Path -LiteralPath $unpacking) { Remove-Item -LiteralPath $unpacking -Recurse -Force }
 Get-ChildItem -LiteralPath $Downloads -File | Where-Object { $_.FullName -ne $archive -and $_.FullName -ne $partial } |
-    Remove-Item -Force
+    ForEach-Object { Remove-Item -LiteralPath $_.FullName -Force }
 
 if (-not (Test-Path -LiteralPath $archive)) {
     $head = @(Invoke-Curl @('-sSIL', '--connect-timeout', '20', '--max-time', '60', '--', $Url))

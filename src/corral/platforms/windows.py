@@ -130,7 +130,7 @@ class Windows:
     def install_changes(self, run: HostRun) -> list[Change]:
         state, release, directory = _state(run), run.release, run.release_dir
         changes = []
-        if run.settings.take_over and (state.users_own or state.others):
+        if run.settings.take_over and (state.start_links or state.others):
             changes.append(_take_over(state))
         if release.stamp not in state.releases.values():
             changes.append(_download(run))
@@ -227,6 +227,12 @@ class Windows:
         warnings = [
             f"corral could not find out all about this host: {name}: {why}" for name, why in state.fails.items()
         ]
+        programs = [path for path in state.users_own if path not in state.start_links]
+        if programs and not state.others:
+            warnings.append(
+                f"an Ollama is installed for a user ({', '.join(programs)}): whoever starts it has two servers fight "
+                "for the port; uninstall it in that user's Settings"
+            )
         if state.build < OLDEST_FOR_OLLAMA:
             warnings.append(
                 f"{state.os_name} (build {state.build}) is older than what Ollama asks for, Windows 10 22H2"
@@ -329,7 +335,7 @@ def _download(run: HostRun) -> Change:
 
 
 def _take_over(state: WindowsState) -> Change:
-    links = [path for path in state.users_own if path.lower().endswith(".lnk")]
+    links = list(state.start_links)
     what = [f"{one.name} (pid {one.pid})" for one in state.others]
     summary = f"take over from {' and '.join(what) or 'an Ollama that is installed for a user'}"
     if links:
@@ -400,10 +406,10 @@ def _check_others(run: HostRun, state: WindowsState) -> None:
             rf"{layout.PROGRAMS} holds {', '.join(state.strangers[:3])}, which corral did not put there",
             "Uninstall that Ollama in the Settings; its models can stay, declare their place as models_dir",
         )
-    if run.settings.take_over or not (state.users_own or state.others):
+    if run.settings.take_over or not (state.start_links or state.others):
         return
     running = ", ".join(f"{one.name} (pid {one.pid})" for one in state.others)
-    where = ", ".join(state.users_own) or ", ".join(one.path for one in state.others if one.path)
+    where = ", ".join(state.start_links) or ", ".join(one.path for one in state.others if one.path)
     raise CorralError(
         f"an Ollama that is installed for a user is on this host ({where})"
         + (f" and runs: {running}" if running else "; its tray program would take the port and end other servers"),

@@ -125,6 +125,11 @@ class WindowsState(HostState):
         return tuple(one for one in self.processes if not is_below(one.path, layout.PROGRAMS))
 
     @property
+    def start_links(self) -> tuple[str, ...]:
+        """What starts such an Ollama when its user logs in."""
+        return tuple(path for path in self.users_own if path.lower().endswith(".lnk"))
+
+    @property
     def path(self) -> tuple[str, ...]:
         """The directories of the machine's Path."""
         return tuple(part for part in self.variables.get("Path", "").split(";") if part)

@@ -35,7 +35,7 @@ from lab.windows.ssh.loopback import PORT, Loopback
 from lab.windows.ssh.sftp import windows_path
 from lab.windows.ssh.wrapped import windows_environment
 from lab.windows.wine import Wine
-from tests.unit.windows_ssh_server import COMPUTER, PASSWORD, USER, QuietHost
+from tests.stand_in.windows_ssh_server import COMPUTER, PASSWORD, USER, QuietHost
 
 ROOT = Path(__file__).resolve().parents[2]
 POWERSHELL = Shell(r"c:\windows\system32\windowspowershell\v1.0\powershell.exe")
@@ -216,7 +216,7 @@ class Server:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("sshd")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "key"], check=True)
-    command = [sys.executable, "-m", "tests.unit.windows_ssh_server", str(directory)]
+    command = [sys.executable, "-m", "tests.stand_in.windows_ssh_server", str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield Server(directory, int(process.stdout.readline()))

@@ -1,6 +1,6 @@
 """The lab's sshd for Windows machines on a port of this machine, without Wine: commands are run by /bin/sh.
 
-    python -m tests.unit.windows_ssh_server DIRECTORY
+    python -m tests.stand_in.windows_ssh_server DIRECTORY
 
 Makes a machine in DIRECTORY/state, with DIRECTORY/c as drive C, prints the port, and writes what each command would
 have been started with to a file of its own in DIRECTORY/started. It is a process of its own: asyncio would find gevent
