@@ -36,16 +36,18 @@ foreach ($process in @(Get-Process -Name 'ollama' -ErrorAction SilentlyContinue)
 }
 
 $task = Get-ScheduledTask -TaskPath $TaskPath -TaskName $TaskName -ErrorAction SilentlyContinue
-$seen = [ordered]@{ state = ''; enabled = $false; user = ''; command = ''; arguments = ''; triggers = @() }
+$seen = [ordered]@{ state = ''; enabled = $false; user = ''; command = ''; arguments = ''; boot = $false }
 if ($task) {
     $action = @($task.Actions)[0]
+    # Names of accounts are translated; in a task's XML they stand as SIDs.
+    $xml = [string](Export-ScheduledTask -TaskPath $TaskPath -TaskName $TaskName)
     $seen = [ordered]@{
         state = [string]$task.State
         enabled = [bool]$task.Settings.Enabled
-        user = [string]$task.Principal.UserId
+        user = $(if ($xml -match '<UserId>([^<]*)</UserId>') { $Matches[1] } else { '' })
         command = [string]$action.Execute
         arguments = [string]$action.Arguments
-        triggers = @($task.Triggers | ForEach-Object { [string]$_.CimClass.CimClassName })
+        boot = $xml -match '<BootTrigger'
     }
 }
 

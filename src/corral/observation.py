@@ -170,7 +170,7 @@ class WindowsObservation:
 
     def enabled_at_boot(self) -> bool:
         found = self._found["task"]
-        return bool(found["enabled"]) and found["triggers"] == ["MSFT_TaskBootTrigger"]
+        return bool(found["enabled"]) and bool(found["boot"])
 
     def running(self) -> bool:
         return self._found["task"]["state"] == "Running" and bool(self._found["server"])
@@ -178,18 +178,19 @@ class WindowsObservation:
     def definition(self, part: str) -> list[str]:
         found = self._found["task"]
         if part == "task":
-            return [found["command"], found["arguments"], found["user"]]
+            return [found["command"], found["arguments"], self.user()]
         return list(map(str, self._found["start"].splitlines()))
 
     def program(self) -> str:
         return str(self._server["path"])
 
     def user(self) -> str:
-        return str(self._found["task"]["user"])
+        user = str(self._found["task"]["user"])
+        return {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE"}.get(user, user)
 
     def environment(self, names: Iterable[str]) -> dict[str, str]:
         """Windows shows no process's environment to others: what the start script notes that it has given."""
-        noted = json.loads(self._found["started"])
+        noted = json.loads(self._found["started"] or '{"pid": 0}')
         if noted["pid"] != self._server["pid"]:
             raise CorralError("the server that runs was not started by the task", "Run deploys/r1.py")
         wanted = set(names)
