@@ -24,7 +24,7 @@ def test_an_unknown_key_and_a_bad_value_fail_their_own_hosts_with_file_and_line(
 ) -> None:
     inventory.set("rtx3080", modles_dir="/srv/models")
     inventory.host("rtx2070")["models"][0]["parameters"]["num_ctx"] = "many"
-    inventory.document["hosts"]["office-pc"] = {"address": "10.77.0.99", "os": "windows"}
+    inventory.document["hosts"]["office-pc"] = {"address": "10.77.0.99", "os": "macos"}
     before = {host: traces(lab, host) for host in ("rtx3080", "rtx2070")}
     file = inventory.write()
 
@@ -34,7 +34,7 @@ def test_an_unknown_key_and_a_bad_value_fail_their_own_hosts_with_file_and_line(
     one_error(run, "rtx3080", place, "unknown key", "models_dir")
     place = f"{file}:{line_of(file, 'many')}: hosts.rtx2070.models[0].parameters.num_ctx"
     one_error(run, "rtx2070", place, "many", "whole number")
-    one_error(run, "office-pc", f"{file}:", "windows is not supported yet")
+    one_error(run, "office-pc", f"{file}:", "macos is not supported yet")
     assert finished(run, "rtx4090"), run.out
     for host, files in before.items():
         assert traces(lab, host) ^ files == set()

@@ -6,6 +6,8 @@ Windows does.
 
 from __future__ import annotations
 
+import base64
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,27 @@ def test_the_servers_log_is_read_from_where_it_was_read_to(computer: Computer) -
     with log.open("a") as file:
         file.write("load_tensors: offloaded 29/29 layers to GPU\n")
     assert computer.run(WINDOWS.server_log(first["cursor"]))["journal"] == "load_tensors: offloaded 29/29 layers to GPU"
+
+
+def test_a_piece_of_a_file_comes_as_it_lies_there(computer: Computer) -> None:
+    data = bytes(range(256)) * 20_000
+    (computer.drives["D"] / "blob").write_bytes(data)
+    script = WINDOWS.header([r"D:\blob", r"D:\missing"], [10, 0], [2_000_009, 9], {"PROXY": "", "NO_PROXY_FOR": ""})
+    found = computer.run(script)
+    assert gzip.decompress(base64.b64decode(found["part.0"])) == data[10:2_000_010] + b"\n206 0"
+    assert gzip.decompress(base64.b64decode(found["part.1"])) == b"\n206 0"
+
+
+def test_manifests_and_downloads_that_the_host_has_are_told(computer: Computer) -> None:
+    blobs = computer.drives["D"] / "blobs"
+    blobs.mkdir()
+    (blobs / "sha256-aa").write_bytes(b"12345")
+    (blobs / "sha256-bb-partial").write_bytes(b"0" * 100)
+    (blobs / "sha256-bb-partial-0").write_text('{"N":0,"Offset":0,"Size":60,"Completed":40}')
+    (blobs / "sha256-bb-partial-1").write_text('{"N":1,"Offset":60,"Size":40,"Completed":2}')
+    (computer.drives["D"] / "manifest").write_text('{"layers": []}')
+    script = WINDOWS.manifests([r"D:\manifest", r"D:\none"], r"D:\blobs", {"PROXY": "", "NO_PROXY_FOR": ""})
+    found = computer.run(script)
+    assert found["manifest.0"] == '{"layers": []}\n200'
+    assert found["manifest.1"].endswith("\n000")
+    assert sorted(found["blobs"].splitlines()) == ["sha256-aa 5", "sha256-bb 42"]
