@@ -29,6 +29,8 @@ TASK_PATH = "\\corral\\"
 TASK_NAME = "ollama"
 TASK = f"{TASK_PATH}{TASK_NAME}"
 RULE_GROUP = "corral"
+#: The accounts that the task may run as. Source: learn.microsoft.com, "Well-known SIDs".
+SIDS = {"SYSTEM": "S-1-5-18", "LOCAL SERVICE": "S-1-5-19"}
 #: The Machine variables that corral has set, with what they were before.
 REGISTRY = r"HKLM:\SOFTWARE\corral"
 

@@ -186,7 +186,7 @@ class WindowsObservation:
 
     def user(self) -> str:
         user = str(self._found["task"]["user"])
-        return {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE"}.get(user, user)
+        return next((name for name, sid in layout_windows.SIDS.items() if sid == user), user)
 
     def environment(self, names: Iterable[str]) -> dict[str, str]:
         """Windows shows no process's environment to others: what the start script notes that it has given."""

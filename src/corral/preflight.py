@@ -16,7 +16,7 @@ def check(run: HostRun) -> list[str]:
     warnings += run.platform.preflight(run)
     _ = run.release
     _check_port(run)
-    if not environment.loopback and settings.firewall != "none" and settings.allow_from == ("any",):
+    if run.opened_scope is not None and settings.allow_from == ("any",):
         warnings.append(
             "allow_from is any: whoever reaches this host can use, replace and delete its models, since "
             "Ollama asks nobody who they are"

@@ -540,17 +540,15 @@ class Settings(BaseModel):
 
     def on(self, os_name: str) -> Self:
         """The settings as they hold on a host with this operating system. Raises CorralError for a value that can't."""
-        on_windows = self.models_dir[1:2] == ":"
+        directory = layout_windows.MODELS if os_name == "windows" else layout.MODELS
         if os_name == "windows" and "start_timeout_s" not in self.model_fields_set:
             # Its virus scanner reads each of the release's libraries first (discover/runner.go of 0.34.4).
             self = self.model_copy(update={"start_timeout_s": WINDOWS_START_TIMEOUT_S})
         if "models_dir" not in self.model_fields_set:
-            directory = layout_windows.MODELS if os_name == "windows" else layout.MODELS
             return self.model_copy(update={"models_dir": directory})
-        if on_windows != (os_name == "windows"):
-            example = layout_windows.MODELS if os_name == "windows" else layout.MODELS
+        if (self.models_dir[1:2] == ":") != (os_name == "windows"):
             raise CorralError(
-                f"models_dir: {self.models_dir} is no path on a host with {os_name}", f"Write it like {example}"
+                f"models_dir: {self.models_dir} is no path on a host with {os_name}", f"Write it like {directory}"
             )
         return self
 

@@ -144,7 +144,7 @@ class Machine:
     @cached_property
     def opened_ports(self) -> tuple[int, ...]:
         """The port that the host's firewall is to open; none where firewalls are left alone."""
-        opens = self.settings and self.settings.firewall != "none" and not self.run.loopback
+        opens = self.settings and self.run.opened_scope is not None
         return (self.run.port,) if opens else ()
 
     @cached_property

@@ -146,7 +146,7 @@ def check_gpus(run: HostRun) -> list[Check]:
 def check_firewall(run: HostRun) -> list[Check]:
     """The port is open to the declared addresses and to no others, in force and after a reboot."""
     port, kind = run.port, run.platform.firewall_name(run.state)
-    if run.settings.firewall == "none" or run.loopback or kind == "none":
+    if run.opened_scope is None or kind == "none":
         return []
     closed = run.platform.firewall_missing(run)
     wide = run.platform.firewall_wider(run)

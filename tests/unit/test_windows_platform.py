@@ -28,13 +28,14 @@ def a_run(seen: WindowsState, **declared: Any) -> HostRun:
     settings = Settings.parse(declared, Sources(Path.cwd(), {})).on("windows")
     environment = environment_for(settings)
     release = releases.choose("0.34.4", ASSET, {"0.34.4": {ASSET: DIGEST}}, settings.ollama_release_url)
+    scope = Scope.parse(list(settings.allow_from))
     parts = {
         "state": seen,
         "settings": settings,
         "environment": environment,
         "port": environment.port,
-        "loopback": environment.loopback,
-        "scope": Scope.parse(list(settings.allow_from)),
+        "scope": scope,
+        "opened_scope": None if environment.loopback or settings.firewall == "none" else scope,
         "release": release,
         "release_dir": layout.release_dir(release.directory_name(seen.releases)),
         "proxy": {"PROXY": "", "NO_PROXY_FOR": ""},

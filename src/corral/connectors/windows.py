@@ -33,7 +33,7 @@ from corral.errors import CorralError
 from corral.remote import SshChannel, SshLink
 from corral.terminal import escaped
 from corral.windows import clixml, powershell
-from corral.windows.scripting import PowerShell, script
+from corral.windows.scripting import PowerShell, script, shortened
 
 if TYPE_CHECKING:
     from pyinfra.api.command import StringCommand
@@ -278,7 +278,8 @@ class WindowsConnector(RemedySshConnector):
         else:
             pairs = ", ".join(f"{new} for {old}" for old, new in COUNTERPARTS.items())
             instead = f"Use the operations in corral.windows.operations ({pairs}) and the facts in corral.windows.facts"
-        problem = f"this is a Windows host, and `{_shortened(command)}` is for a POSIX shell"
+        line = shortened(" ".join(str(command).split()))
+        problem = f"this is a Windows host, and `{line}` is for a POSIX shell"
         sentence = str(CorralError(problem, instead))
         if caller.fact and isinstance(gevent.getcurrent(), gevent.Greenlet):
             # pyinfra would go on with an empty fact, and many of its operations then fail in a way that ends the run
@@ -363,11 +364,6 @@ def _wait_s(deadline: float | None) -> float:
 
 def _unmasked(value: object) -> str:
     return value.unmask() if isinstance(value, HiddenValue) else str(value)
-
-
-def _shortened(command: StringCommand) -> str:
-    line = " ".join(str(command).split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
 
 
 def _reason(error: Exception) -> str:

@@ -117,7 +117,7 @@ def said(doing: str) -> Iterator[None]:
         raise CorralError(f"{doing}: no answer in time", "The server's log on the host says more") from error
     except (httpx.HTTPError, ConnectionError, OSError) as error:
         raise CorralError(
-            f"{doing}: the connection to Ollama failed ({error})", "systemctl status ollama on the host says more"
+            f"{doing}: the connection to Ollama failed ({error})", "The server's log on the host says more"
         ) from error
 
 

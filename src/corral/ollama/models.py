@@ -89,9 +89,9 @@ def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
         name = ModelName.parse(spec.name)
         source = classify_from(spec.from_)
         base = files.local_file(run.inventory_path, "from", source.path) if isinstance(source, GgufFile) else None
-        uploads = {_blob(run, base): base} if base else {}
+        uploads = {run.blob(base.sha256): base} if base else {}
         rendered = modelfile.render(
-            _declared(run, spec, _blob(run, base) if base else spec.from_),
+            _declared(run, spec, run.blob(base.sha256) if base else spec.from_),
             name=spec.name,
             host=run.name,
             loader=jinja2.FileSystemLoader(run.project / "templates/modelfiles"),
@@ -100,8 +100,8 @@ def _wanted(run: HostRun, spec: ModelSpec) -> Wanted:
         )
         if rendered.modelfile.adapter:
             adapter = _adapter(run, rendered.modelfile.adapter)
-            uploads[_blob(run, adapter)] = adapter
-            rendered = modelfile.with_adapter(rendered, _blob(run, adapter))
+            uploads[run.blob(adapter.sha256)] = adapter
+            rendered = modelfile.with_adapter(rendered, run.blob(adapter.sha256))
         return Wanted(spec, name, source, uploads, rendered.text, rendered.modelfile, run.platform)
     except CorralError as error:
         raise CorralError(f"models: {spec.name}: {error.problem}", error.remedy, error.detail) from error
@@ -134,11 +134,6 @@ def _adapter(run: HostRun, path: str) -> LocalFile:
     if kind != "adapter":
         raise CorralError(f"ADAPTER: {path} is a GGUF file, but no adapter", "Name a LoRA adapter in GGUF's format")
     return found
-
-
-def _blob(run: HostRun, file: LocalFile) -> str:
-    """Where the server keeps it."""
-    return run.blob(file.sha256)
 
 
 def check(run: HostRun) -> None:

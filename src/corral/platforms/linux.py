@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from corral import firewall, layout
 from corral.changes import Change
-from corral.checks import Check
+from corral.checks import Check, check_environment
 from corral.environment import Environment
 from corral.errors import CorralError
+from corral.firewall import unfiltered
 from corral.gpus import engine
 from corral.ollama import releases
 from corral.probe import state as probe
@@ -124,9 +125,15 @@ class Linux:
         releases.check(state)
         systemd.check(state)
         warnings = []
-        if not run.loopback and run.settings.firewall != "none":
-            firewall.changes(state.firewall, run.scope, run.port)  # raises where corral can't open the port
-            _check_exposure(state, run.environment.bind_address)
+        if run.opened_scope is not None:
+            firewall.changes(state.firewall, run.opened_scope, run.port)  # raises where corral can't open the port
+            if state.firewall.kind == "none":
+                unfiltered.refuse_public(
+                    state,
+                    run.environment.bind_address,
+                    "no firewall is active",
+                    "Turn on ufw, firewalld or nftables there",
+                )
             warnings += firewall.warnings(state.firewall)
         return warnings
 
@@ -137,7 +144,7 @@ class Linux:
             return [Check("service", False, f"{layout.SERVICE} is {state}.", "Run deploys/r1.py.")]
         pending = systemd.changes(_state(run), wanted)
         differing = {
-            name: service.environment.get(name, "unset")
+            name: None if name in wanted.secrets else service.environment.get(name, "unset")
             for name, value in {**wanted.environment, **wanted.secrets}.items()
             if service.environment.get(name) != value
         }
@@ -159,18 +166,7 @@ class Linux:
                 else f"the service is not as declared; it takes: {'; '.join(c.summary for c in pending)}.",
                 "Run deploys/r1.py.",
             ),
-            Check(
-                "environment",
-                not differing,
-                "the server runs with the declared environment."
-                if not differing
-                else "the server runs with "
-                + ", ".join(
-                    name if name in wanted.secrets else f"{name}={value}" for name, value in sorted(differing.items())
-                )
-                + ", which is not what is declared.",
-                blame,
-            ),
+            check_environment(differing, blame),
         ]
 
     def firewall_name(self, state: HostState) -> str:
@@ -207,15 +203,4 @@ def _check_system(state: LinuxState) -> None:
     if missing:
         raise CorralError(
             f"the host lacks {', '.join(sorted(missing))}", "Install util-linux, coreutils, passwd, iproute2 and tar"
-        )
-
-
-def _check_exposure(state: LinuxState, bind_address: str) -> None:
-    """Ollama has no authentication: it listens on a public address only behind a firewall or an explicit word."""
-    public = [a for a in state.public_addresses if (":" in a) <= (bind_address == "::")]
-    if state.firewall.kind == "none" and public:
-        raise CorralError(
-            f"no firewall is active and the host has the public address {public[0]}: the whole internet could use "
-            "and delete its models",
-            "Turn on ufw, firewalld or nftables there, or declare firewall: none if something else protects it",
         )

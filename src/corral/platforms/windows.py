@@ -15,9 +15,10 @@ from rich.filesize import decimal
 
 from corral import layout_windows as layout
 from corral.changes import Change
-from corral.checks import Check
+from corral.checks import Check, check_environment
 from corral.environment import Environment
 from corral.errors import CorralError
+from corral.firewall import unfiltered
 from corral.firewall import windows as firewall
 from corral.gpus import windows as gpus
 from corral.gpus.engine import chosen
@@ -185,16 +186,8 @@ class Windows:
             changes.append(
                 Change(
                     f"set the machine's environment back ({names})",
-                    Script(
-                        "service/environment.ps1",
-                        {
-                            "Names": [],
-                            "Values": [],
-                            "Remove": sorted(state.owned),
-                            "Registry": layout.REGISTRY,
-                            "PathEntry": state.path_owned,
-                            "PathAction": "remove" if state.path_owned else "",
-                        },
+                    task.set_environment(
+                        {}, sorted(state.owned), state.path_owned, "remove" if state.path_owned else ""
                     ),
                 )
             )
@@ -237,9 +230,15 @@ class Windows:
             warnings.append(
                 f"{state.os_name} (build {state.build}) is older than what Ollama asks for, Windows 10 22H2"
             )
-        if not run.loopback and run.settings.firewall != "none":
-            firewall.check(state.firewall, run.scope, run.port, run.settings.remove_block_rules)
-            _check_exposure(state, run.environment.bind_address)
+        if run.opened_scope is not None:
+            firewall.check(state.firewall, run.opened_scope, run.port, run.settings.remove_block_rules)
+            if not state.firewall.filters and state.firewall.profiles:
+                unfiltered.refuse_public(
+                    state,
+                    run.environment.bind_address,
+                    f"{firewall.NAME} is off",
+                    "Turn it on (Set-NetFirewallProfile -All -Enabled True)",
+                )
             warnings += firewall.warnings(state.firewall)
         return warnings
 
@@ -251,11 +250,13 @@ class Windows:
             return [Check("service", False, found, f"Run deploys/r1.py, or see {layout.LOG}.")]
         pending = task.changes(state, wanted)
         by_task = started.pid == server.main_pid and state.task.state == "Running"
-        differing = {
+        differing: dict[str, str | None] = {
             name: started.environment.get(name, "unset")
             for name, value in wanted.environment.items()
             if started.environment.get(name) != value
         }
+        if started.secrets != task.secrets_digest(wanted):  # only of all of them together is there a note
+            differing |= dict.fromkeys(wanted.secrets or ["secrets"])
         return [
             Check(
                 "service",
@@ -272,16 +273,7 @@ class Windows:
                 else f"the service is not as declared; it takes: {'; '.join(c.summary for c in pending)}.",
                 "Run deploys/r1.py.",
             ),
-            Check(
-                "environment",
-                not differing and started.secrets == task.secrets_digest(wanted),
-                "the server runs with the declared environment."
-                if not differing
-                else "the server runs with "
-                + ", ".join(f"{name}={value}" for name, value in sorted(differing.items()))
-                + ", which is not what is declared.",
-                "Run deploys/r1.py.",
-            ),
+            check_environment(differing, "Run deploys/r1.py."),
         ]
 
     def firewall_name(self, state: HostState) -> str:
@@ -426,15 +418,3 @@ def _check_port(state: WindowsState, port: int) -> None:
                 f"startport={port} numberofports=1 store=persistent` and `net start winnat` there, or give OLLAMA_HOST "
                 "another port in environment",
             )
-
-
-def _check_exposure(state: WindowsState, bind_address: str) -> None:
-    """As on Linux: with nothing that filters and an address that the internet can route to, somebody has to say so."""
-    public = [address for address in state.public_addresses if (":" in address) <= (bind_address == "::")]
-    if not state.firewall.filters and state.firewall.profiles and public:
-        raise CorralError(
-            f"{firewall.NAME} is off and the host has the public address {public[0]}: the whole internet could use "
-            "and delete its models",
-            "Turn it on (Set-NetFirewallProfile -All -Enabled True), or declare firewall: none if something else "
-            "protects the host",
-        )

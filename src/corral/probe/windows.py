@@ -107,11 +107,10 @@ class WindowsState(HostState):
         server = next((one for one in ours if PureWindowsPath(one.path).name.lower() == "ollama.exe"), None)
         if server is None:
             return Server()
-        user = {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE"}
         return Server(
             main_pid=server.pid,
             executable=server.path,
-            user=next((name for sid, name in user.items() if sid in self.task.xml), ""),
+            user=next((name for name, sid in layout.SIDS.items() if sid in self.task.xml), ""),
             pids=frozenset(one.pid for one in ours),
         )
 

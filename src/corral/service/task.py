@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 from xml.etree import ElementTree
 
 from corral import layout_windows as layout
@@ -21,7 +22,6 @@ from corral.probe.windows import WindowsState
 from corral.scripts import Script
 from corral.service.wanted import Wanted, environment_differences
 
-SIDS = {"SYSTEM": "S-1-5-18", "LOCAL SERVICE": "S-1-5-19"}
 MARK = "# Made by corral"
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 #: Access rights that let others than SYSTEM, administrators and the owner read a file; SDDL's words for everybody,
@@ -93,7 +93,7 @@ def xml(account: str) -> str:
     triggers = ElementTree.SubElement(root, "Triggers")
     principals = ElementTree.SubElement(root, "Principals")
     principal = ElementTree.SubElement(principals, "Principal", {"id": "Author"})
-    ElementTree.SubElement(principal, "UserId").text = SIDS[account]
+    ElementTree.SubElement(principal, "UserId").text = layout.SIDS[account]
     settings = ElementTree.SubElement(root, "Settings")
     places = {
         "Triggers/BootTrigger": ElementTree.SubElement(triggers, "BootTrigger"),
@@ -227,7 +227,7 @@ def _stop(then: str, more: Mapping[str, str | int], limit_s: int) -> Script:
 def _directory_changes(state: WindowsState, wanted: Wanted) -> list[Change]:
     """SYSTEM may do everything everywhere; LOCAL SERVICE has to be let in."""
     is_small = wanted.account == "LOCAL SERVICE"
-    sid = SIDS[wanted.account] if is_small else ""
+    sid = layout.SIDS[wanted.account] if is_small else ""
     found = []
     for directory, rights in ((layout.STATE, state.state_sddl), (wanted.models_dir, state.models_sddl)):
         if not rights or (is_small and not _LOCAL_SERVICE_MAY.search(rights)):
@@ -260,19 +260,29 @@ def _environment_changes(state: WindowsState, wanted: Mapping[str, str]) -> list
     return [
         Change(
             summary,
-            Script(
-                "service/environment.ps1",
-                {
-                    "Names": list(given),
-                    "Values": list(given.values()),
-                    "Remove": gone,
-                    "Registry": layout.REGISTRY,
-                    "PathEntry": layout.PROGRAMS,
-                    "PathAction": "add" if add_path else "",
-                },
-            ),
+            set_environment(given, gone, layout.PROGRAMS, "add" if add_path else ""),
         )
     ]
+
+
+def set_environment(
+    given: Mapping[str, str], remove: Sequence[str], path_entry: str, path_action: Literal["add", "remove", ""]
+) -> Script:
+    """Sets the machine's variables, and gives those of ours that are to go their old values back.
+
+    path_entry: a directory of Path, which is added to it or removed, or left as it is.
+    """
+    return Script(
+        "service/environment.ps1",
+        {
+            "Names": list(given),
+            "Values": list(given.values()),
+            "Remove": remove,
+            "Registry": layout.REGISTRY,
+            "PathEntry": path_entry,
+            "PathAction": path_action,
+        },
+    )
 
 
 def _file_changes(state: WindowsState, wanted: Wanted) -> list[Change]:

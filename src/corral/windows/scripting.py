@@ -46,15 +46,19 @@ def script(path: str, **parameters: Parameter) -> PowerShell:
 
 
 def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "script")
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    return shortened(next((line.strip() for line in text.splitlines() if line.strip()), "script"))
+
+
+def shortened(line: str, length: int = 60) -> str:
+    """At most so many characters of a line for people."""
+    return line if len(line) <= length else f"{line[: length - 3]}..."
 
 
 def _shown(value: Parameter) -> str:
     if isinstance(value, HiddenValue | bool | int):
         return str(value)
     text = value if isinstance(value, str) else ", ".join(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return shortened(text, 200)
 
 
 def sequence(value: str | Sequence[str]) -> list[str]:
