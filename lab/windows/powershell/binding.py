@@ -6,7 +6,7 @@ Names have to be written out: an unambiguous beginning of a name, which PowerShe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from .errors import NetException, PowerShellError, Refusal
 from .numbers import is_number
 from .registry import ArrayType
 from .typesystem import DotNetType
-from .values import Hashtable, Nothing, PSObject, ScriptBlock, SwitchValue, TypedArray, elements, enumerates
+from .values import Hashtable, Nothing, PSObject, ScriptBlock, SwitchValue, TypedArray, elements, enumerates, listed
 
 _SWITCH = "System.Management.Automation.SwitchParameter"
 COMMON = {
@@ -56,6 +56,11 @@ class Argument:
     text: str = ""
     node: s.Node | None = None
     spaced: bool = False
+
+    @classmethod
+    def named(cls, name: str, value: Any) -> Argument:
+        """-name:value, written by nobody."""
+        return cls(name, value, attached=True, text=f"-{name}:")
 
 
 @dataclass(frozen=True)
@@ -111,20 +116,19 @@ def specs_of_command(command: Command, conversions: Conversions) -> list[Spec]:
     ]
 
 
-def _choice_check(choices: tuple[str, ...], *, case_sensitive: bool = False) -> Callable[[Any], str | None]:
-    def check(value: Any) -> str | None:
-        known = choices if case_sensitive else [choice.lower() for choice in choices]
-        for item in elements(value) if enumerates(value) else [value]:
-            text = str(item)
-            if (text if case_sensitive else text.lower()) not in known:
-                return (
-                    f'The argument "{text}" does not belong to the set "{",".join(choices)}" specified by '
-                    f"the ValidateSet "
-                    "attribute. Supply an argument that is in the set and then try the command again."
-                )
-        return None
+def _choice_check(choices: tuple[str, ...]) -> Callable[[Any], str | None]:
+    known = [choice.lower() for choice in choices]
 
-    return check
+    def check(item: Any) -> str | None:
+        text = str(item)
+        if text.lower() in known:
+            return None
+        return (
+            f'The argument "{text}" does not belong to the set "{",".join(choices)}" specified by the ValidateSet '
+            "attribute. Supply an argument that is in the set and then try the command again."
+        )
+
+    return _each(check)
 
 
 def specs_of_block(
@@ -201,7 +205,7 @@ def _checks(
 
 def _each(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
     def run(value: Any) -> str | None:
-        for item in elements(value) if enumerates(value) else [value]:
+        for item in listed(value):
             found = check(item)
             if found:
                 return found
@@ -287,7 +291,7 @@ def _not_null_check(name: str) -> Callable[[Any], str | None]:
 
 
 class Binder:
-    """Binds the words of one call."""
+    """Binds the words of calls of one command."""
 
     def __init__(
         self,
@@ -300,7 +304,10 @@ class Binder:
         should_process: bool = False,
         error_suffix: str = "",
     ) -> None:
-        """`cmdlet`: what is not known is refused. `advanced`: nothing may be left over."""
+        """`cmdlet`: what is not known is refused. `advanced`: nothing may be left over.
+
+        `takes_input`: some parameter takes its value from the pipeline.
+        """
         self.command = command
         self.specs = specs
         self.conversions = conversions
@@ -308,6 +315,7 @@ class Binder:
         self.advanced = advanced
         self.should_process = should_process
         self.suffix = error_suffix or command
+        self.takes_input = any(spec.from_pipeline or spec.by_name for spec in specs)
         self._names = {name.lower(): spec for spec in specs for name in (spec.name, *spec.aliases)}
 
     def error(self, message: str, error_id: str, kind: str = "ParameterBindingException") -> PowerShellError:
@@ -321,11 +329,10 @@ class Binder:
         made.record.command = self.command
         return made
 
-    def bind(self, arguments: Iterable[Argument], *, piped: bool) -> Bound:
+    def bind(self, words: list[Argument], *, piped: bool) -> Bound:
         """All words; missing mandatory parameters are an error unless the pipeline may give them."""
         bound = Bound()
         positional: list[Any] = []
-        words = arguments if isinstance(arguments, list) else list(arguments)
         at = 0
         while at < len(words):
             word = words[at]
@@ -343,7 +350,7 @@ class Binder:
             if word.attached:
                 value = word.value
             elif not is_switch:
-                if at >= len(words) or (words[at].name is not None and not self._is_value(words[at])):
+                if at >= len(words) or words[at].name is not None:
                     kind = spec.kind.name if spec else "System.String"
                     raise self.error(
                         f"Missing an argument for parameter '{common or (spec and spec.name)}'. Specify a "
@@ -381,9 +388,6 @@ class Binder:
             f"Cannot process command because of one or more missing mandatory parameters: {' '.join(names)}.",
             "MissingMandatoryParameter",
         )
-
-    def _is_value(self, word: Argument) -> bool:
-        return word.name is None
 
     def _common(self, name: str) -> str | None:
         """The common parameter of that name, which functions have only when they are advanced."""
@@ -528,10 +532,13 @@ class Binder:
         made = dict(bound)
         free = [spec for spec in self.specs if spec.name not in bound]
         found = self._first(free, item, exact=True)
-        taken = [found] if found else [self._property(free, item, exact=True)]
-        if not any(taken):
-            taken = [self._first(free, item, exact=False) or self._property(free, item, exact=False)]
-        if not any(taken):
+        taken = (
+            found
+            or self._property(free, item, exact=True)
+            or self._first(free, item, exact=False)
+            or self._property(free, item, exact=False)
+        )
+        if not taken:
             raise PowerShellError(
                 "The input object cannot be bound to any parameters for the command either because the "
                 "command does not "
@@ -543,8 +550,7 @@ class Binder:
                 item,
                 exception="System.Management.Automation.ParameterBindingException",
             )
-        for pairs in taken:
-            made.update(pairs or {})
+        made.update(taken)
         if found:
             rest = [spec for spec in free if spec.name not in made and spec.by_name]
             made.update(self._property(rest, item, exact=True) or {})

@@ -33,8 +33,9 @@ from .values import (
     ScriptBlock,
     SwitchValue,
     collected,
-    elements,
     enumerates,
+    listed,
+    or_null,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Commands:
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
         self._specs: dict[int, tuple[s.Block, list[Spec]]] = {}
-        self._command_specs: dict[str, list[Spec]] = {}
+        self._command_binders: dict[str, Binder] = {}
         self._binders: dict[int, Binder] = {}
 
     # --- pipelines ----------------------------------------------------------------------------------------------
@@ -118,8 +119,7 @@ class Commands:
             else:
                 run = self._command(element, ctx, source, failures)
         except PowerShellError as error:
-            if error.record.position is None and not isinstance(error, Refusal):
-                error.record.position = element.position
+            _place(error, element)
             raise
         return self._flow(run, element, pending, discard=discard)
 
@@ -132,8 +132,7 @@ class Commands:
                 if not discard:
                     yield item
         except PowerShellError as error:
-            if error.record.position is None and not isinstance(error, Refusal):
-                error.record.position = element.position
+            _place(error, element)
             raise
         while pending:
             yield pending.pop(0)
@@ -250,7 +249,7 @@ class Commands:
                     given = value(element.argument, ctx)
                     yield Argument(
                         element.name,
-                        None if given is Nothing else given,
+                        or_null(given),
                         attached=True,
                         text=prefix.rstrip(),
                         node=element,
@@ -260,15 +259,15 @@ class Commands:
                 yield from self._splat(element, ctx)
             else:
                 given = value(element, ctx)
-                yield Argument(None, None if given is Nothing else given, node=element)
+                yield Argument(None, or_null(given), node=element)
 
     def _splat(self, node: s.Splat, ctx: Context) -> Iterator[Argument]:
         given = self.interpreter.value(node.variable, ctx)
         if isinstance(given, Hashtable):
             for key, item in given.items():
-                yield Argument(str(key), item, attached=True, text=f"-{key}:")
+                yield Argument.named(str(key), item)
         elif given is not None:
-            for item in elements(given) if enumerates(given) else [given]:
+            for item in listed(given):
                 yield Argument(None, item)
 
     # --- functions, scripts and script blocks -------------------------------------------------------------------
@@ -335,9 +334,12 @@ class Commands:
             scope.set("_", underscore)
         self._set_parameters(binder, bound, inner)
         scope.variables["myinvocation"] = LateSlot(lambda: self._invocation(name, node, body))
-        inner, kept, caught = self._common(bound, inner)
+        inner, caught = self._common(bound, inner)
+        kept: list[Any] = []
+        keeps = "OutVariable" in bound.common
         for item in self._run_block(body, inner, binder, bound, source):
-            kept.append(item)
+            if keeps:
+                kept.append(item)
             yield item
         self._keep(bound, ctx, kept, caught)
 
@@ -354,7 +356,7 @@ class Commands:
         elif source is not None:
             items = list(source)
             ctx.scope.set("input", items)
-            if items and any(spec.from_pipeline or spec.by_name for spec in binder.specs):
+            if items and binder.takes_input:
                 self._bind_item(binder, bound, ctx, items[-1])
         if body.end is not None:
             yield from self._part(body.end, ctx)
@@ -363,7 +365,7 @@ class Commands:
 
     def _bind_item(self, binder: Binder, bound: Bound, ctx: Context, item: Any) -> None:
         ctx.scope.variables["_"] = Slot(item)
-        if any(spec.from_pipeline or spec.by_name for spec in binder.specs):
+        if binder.takes_input:
             for name, value in binder.bind_object(bound.values, item).items():
                 if name not in bound.values:
                     ctx.scope.set(name.lower(), value)
@@ -385,7 +387,7 @@ class Commands:
                 value = bound.values[spec.name]
             elif spec.default is not None:
                 value = self.interpreter.value(spec.default, ctx.captured())
-                value = None if value is Nothing else value
+                value = or_null(value)
                 if spec.typed:
                     value = conversions.to(value, spec.kind)
             elif spec.switch:
@@ -394,7 +396,7 @@ class Commands:
                 value = conversions.to(None, spec.kind)
             else:
                 value = None
-            scope.variables[key] = Slot(value, self.interpreter.constraint(key, spec.kind) if spec.typed else None)
+            scope.variables[key] = Slot(value, self.interpreter.constraint(spec.kind) if spec.typed else None)
         given = dict(bound.values)
         scope.variables["psboundparameters"] = LateSlot(lambda: OrderedHashtable(given))
         if not binder.advanced:
@@ -418,8 +420,8 @@ class Commands:
             "System.Management.Automation.InvocationInfo",
         )
 
-    def _common(self, bound: Bound, ctx: Context) -> tuple[Context, list[Any], list[Any]]:
-        """The common parameters of an advanced function: preferences inside of it."""
+    def _common(self, bound: Bound, ctx: Context) -> tuple[Context, list[Any]]:
+        """The common parameters of an advanced function: preferences inside of it, and what -ErrorVariable catches."""
         preferences = {
             "ErrorAction": "erroractionpreference",
             "WarningAction": "warningpreference",
@@ -443,7 +445,7 @@ class Commands:
                 emit(record)
 
             ctx = replace(ctx, streams=ctx.streams.redirected({"error": catch}))
-        return ctx, ([] if "OutVariable" in bound.common else _Sink()), caught
+        return ctx, caught
 
     def _keep(self, bound: Bound, ctx: Context, kept: list[Any], caught: list[Any]) -> None:
         """-OutVariable and -ErrorVariable: sets the variables, or adds to them with a +."""
@@ -485,11 +487,15 @@ class Commands:
 
     # --- cmdlets ------------------------------------------------------------------------------------------------
 
-    def specs(self, command: Command) -> list[Spec]:
-        """The parameters of a cmdlet, worked out once."""
-        known = self._command_specs.get(command.name)
+    def _command_binder(self, command: Command) -> Binder:
+        """The binder of a cmdlet, worked out once."""
+        known = self._command_binders.get(command.name)
         if known is None:
-            known = self._command_specs[command.name] = specs_of_command(command, self.interpreter.conversions)
+            conversions = self.interpreter.conversions
+            known = self._command_binders[command.name] = Binder(
+                command.name, specs_of_command(command, conversions), conversions, cmdlet=True, advanced=True,
+                should_process=command.should_process, error_suffix=command.error_class,
+            )  # fmt: skip
         return known
 
     def _cmdlet(
@@ -503,10 +509,7 @@ class Commands:
     ) -> Iterator[Any]:
         interpreter = self.interpreter
         interpreter.engine.first_use(command, ctx)
-        binder = Binder(
-            command.name, self.specs(command), interpreter.conversions, cmdlet=True, advanced=True,
-            should_process=command.should_process, error_suffix=command.error_class,
-        )  # fmt: skip
+        binder = self._command_binder(command)
         bound = binder.bind(arguments, piped=source is not None)
         action = self._action(bound, "ErrorAction", "erroractionpreference", ctx)
         caught: list[Any] = []
@@ -621,17 +624,16 @@ class Commands:
         return wanted in _SHOWN
 
 
-class _Sink(list[Any]):
-    """Keeps nothing."""
-
-    def append(self, item: Any) -> None:
-        """Nothing."""
-
-
 _DEFAULTS = {
     "System.String", "System.Int32", "System.Int64", "System.UInt32", "System.UInt64", "System.Boolean", "System.Char",
     "System.Byte", "System.Int16", "System.UInt16", "System.Double", "System.Single", "System.Decimal",
 }  # fmt: skip
+
+
+def _place(error: PowerShellError, node: s.Node) -> None:
+    """Where the error arose, unless it knows. A refusal is placed by the statement around it."""
+    if error.record.position is None and not isinstance(error, Refusal):
+        error.record.position = node.position
 
 
 def _drop(record: Any) -> None:

@@ -155,14 +155,6 @@ class Call:
             error = PowerShellError(error, error_id, category, target, exception=exception)
         self._report(error.record if isinstance(error, PowerShellError) else error)
 
-    def write_warning(self, text: str) -> None:
-        """A line of the warning stream."""
-        self._stream("warning", text)
-
-    def write_verbose(self, text: str) -> None:
-        """A line of the verbose stream."""
-        self._stream("verbose", text)
-
     def write_stream(self, name: str, value: object) -> None:
         """A record of the stream "warning", "verbose", "debug", "information" or "progress"."""
         self._stream(name, value)

@@ -27,6 +27,8 @@ from .values import (
     TypedArray,
     elements,
     enumerates,
+    flat,
+    or_null,
 )
 
 _SHORT_NAMES = {
@@ -44,7 +46,7 @@ class Conversions:
         self.registry = registry
         self.shortest = shortest_doubles
         self._targets: dict[str, Callable[[Any, DotNetType], Any]] = {
-            "System.Object": lambda value, kind: None if value is Nothing else value,
+            "System.Object": lambda value, kind: or_null(value),
             "System.String": lambda value, kind: self.text(value),
             "System.Boolean": lambda value, kind: self.truth(value),
             "System.Char": self._char,
@@ -228,13 +230,8 @@ class Conversions:
             reason = (
                 str(error) if "Value was" in str(error) else f"Value was either too large or too small for {kind.name}."
             )
-            source = "String" if isinstance(value, str) else "Number"
-            return self.fail(
-                value,
-                kind,
-                reason,
-                f"InvalidCastFrom{source}ToInteger" if source == "String" else "InvalidCastIConvertible",
-            )
+            error_id = "InvalidCastFromStringToInteger" if isinstance(value, str) else "InvalidCastIConvertible"
+            return self.fail(value, kind, reason, error_id)
         return self.fail(value, kind)
 
     def _integer_of_text(self, value: str, kind: DotNetType) -> Any:
@@ -338,9 +335,7 @@ class Conversions:
         return self.fail(value, kind)
 
     def _items(self, value: Any) -> list[Any]:
-        if value is None or value is Nothing:
-            return []
-        return elements(value) if enumerates(value) else [value]
+        return [] if value is None else flat(value)
 
     def _array(self, value: Any, kind: DotNetType) -> Any:
         if value is None or isinstance(value, list | bytearray):
@@ -362,7 +357,7 @@ class Conversions:
         if element.name == "System.Object":
             if isinstance(value, list) and not isinstance(value, TypedArray):
                 return value
-            return list(self._items(value))
+            return self._items(value)
         if element.name == "System.Char" and isinstance(value, str) and not isinstance(value, Char):
             return TypedArray(map(Char, value), element.name)
         return TypedArray([self.to(item, element) for item in self._items(value)], element.name)
@@ -401,13 +396,13 @@ class Conversions:
 
     def _hashtable(self, value: Any, kind: DotNetType) -> Any:
         if value is None or value is Nothing or isinstance(value, Hashtable):
-            return None if value is Nothing else value
+            return or_null(value)
         return self.fail(value, kind)
 
     def _psobject(self, value: Any, kind: DotNetType) -> Any:
         if isinstance(value, Hashtable):
             return PSObject([(self.text(key), item) for key, item in value.items()])
-        return None if value is Nothing else value
+        return or_null(value)
 
     def _script_block(self, value: Any, kind: DotNetType) -> Any:
         if value is None or isinstance(value, ScriptBlock):

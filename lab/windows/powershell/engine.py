@@ -313,7 +313,7 @@ class Engine:
         ctx = Context(interpreter.top, streams)
         block = ScriptBlock(parse(text), interpreter.top)
         words = [Argument(None, value) for value in arguments]
-        words += [Argument(name, value, attached=True, text=f"-{name}:") for name, value in named.items()]
+        words += [Argument.named(name, value) for name, value in named.items()]
         try:
             return list(interpreter.commands.call_block(block, ctx, words))
         except (EndOfProcess, ExitSignal):
@@ -347,7 +347,7 @@ class Engine:
         """
         block = ScriptBlock(parse(text), self.interpreter.top)
         ctx = Context(self.interpreter.top, self._streams())
-        words = [Argument(name, value, attached=True, text=f"-{name}:") for name, value in (parameters or {}).items()]
+        words = [Argument.named(name, value) for name, value in (parameters or {}).items()]
         return list(self.interpreter.commands.call_block(block, ctx, words, dot=not block.block.parameters))
 
     # --- the command line ---------------------------------------------------------------------------------------
@@ -394,7 +394,6 @@ class Engine:
         encoded = "encodedcommand" in options
         plain = options.get("outputformat", "").lower() == "text" or not encoded
         self._standard_error = StandardError(self._write_error_text, clixml=not plain)
-        self._formatter = Formatter(self, self.conversions, 120)
         if "file" in options:
             return self._finish(lambda ctx: self._file(options["file"], rest, ctx), file=True)
         if encoded:

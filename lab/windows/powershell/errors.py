@@ -181,13 +181,6 @@ class PowerShellError(Exception):
             exception = NetException(exception or "System.Management.Automation.RuntimeException", message)
         self.record = ErrorRecord(exception, error_id, category, target)
 
-    @classmethod
-    def of(cls, record: ErrorRecord) -> PowerShellError:
-        """A terminating error that carries a record which exists already."""
-        made = cls(record.message, exception=record.exception)
-        made.record = record
-        return made
-
     @property
     def message(self) -> str:
         """The text for people."""

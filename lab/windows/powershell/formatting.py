@@ -11,7 +11,7 @@ from typing import Any
 
 from .conversions import Conversions
 from .errors import ErrorRecord, Refusal
-from .moments import DateTime
+from .moments import SHOWN, DateTime
 from .numbers import is_number
 from .reports import error_lines
 from .typesystem import DotNetType, EnumValue
@@ -79,10 +79,8 @@ class Formatter:
         elif isinstance(item, ErrorRecord):
             yield from error_lines(item, self.engine)
         elif isinstance(item, DateTime):
-            moment = item.python()
-            hour = moment.hour % 12 or 12
             yield ""
-            yield item.format(f"dddd, MMMM d, yyyy '{hour}':mm:ss tt")
+            yield item.format(SHOWN)
             yield ""
         elif enumerates(item):
             for part in elements(item):

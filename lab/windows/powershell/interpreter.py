@@ -42,7 +42,9 @@ from .values import (
     collected,
     elements,
     enumerates,
+    listed,
     live_elements,
+    or_null,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Interpreter:
             s.Constant: lambda node, ctx: node.value,
             s.ExpandableString: self._expandable,
             s.Variable: self._variable,
-            s.ArrayLiteral: lambda node, ctx: [_plain(self.value(item, ctx)) for item in node.items],
+            s.ArrayLiteral: lambda node, ctx: [or_null(self.value(item, ctx)) for item in node.items],
             s.ArrayExpression: self._array_expression,
             s.SubExpression: lambda node, ctx: collected(list(self.statements(node.body, ctx.captured()))),
             s.Parenthesized: self._parenthesized,
@@ -111,10 +113,9 @@ class Interpreter:
             try:
                 yield from self._statements[type(statement)](statement, inner)
             except PowerShellError as error:
-                if isinstance(error, Refusal):
-                    self._place(error, statement)
-                    raise
                 self._place(error, statement)
+                if isinstance(error, Refusal):
+                    raise
                 self.success = False
                 if traps:
                     yield from self._trapped(traps, error, ctx)
@@ -157,9 +158,7 @@ class Interpreter:
                     return
                 except BreakSignal:
                     raise error from None
-            if ctx.guarded or not self._goes_on(error, ctx):
-                raise error
-            return
+            break
         if ctx.guarded or not self._goes_on(error, ctx):
             raise error
 
@@ -179,30 +178,27 @@ class Interpreter:
 
     def value_of(self, statement: s.Statement, ctx: Context) -> Any:
         """The value of a statement where one is wanted, as on the right of =."""
-        if isinstance(statement, s.Pipeline) and len(statement.elements) == 1:
-            only = statement.elements[0]
-            if isinstance(only, s.CommandExpression) and not only.redirections:
-                self.success = True
-                return self.value(only.expression, ctx)
+        expression = _lone_expression(statement)
+        if expression is not None:
+            self.success = True
+            return self.value(expression, ctx)
         return collected(list(self._statements[type(statement)](statement, ctx.captured())))
 
     def _pipeline(self, node: s.Pipeline, ctx: Context) -> Output:
-        if len(node.elements) == 1:
-            only = node.elements[0]
-            if isinstance(only, s.CommandExpression) and not only.redirections:
-                expression = only.expression
-                if isinstance(expression, s.Increment):
-                    self._increment(expression, ctx)
-                    self.success = True
-                    return
-                value = self.value(expression, ctx)
-                self.success = True
-                if enumerates(value):
-                    yield from self.live(value)
-                elif value is not Nothing:
-                    yield value
-                return
-        yield from self.commands.pipeline(node, ctx)
+        expression = _lone_expression(node)
+        if expression is None:
+            yield from self.commands.pipeline(node, ctx)
+            return
+        if isinstance(expression, s.Increment):
+            self._increment(expression, ctx)
+            self.success = True
+            return
+        value = self.value(expression, ctx)
+        self.success = True
+        if enumerates(value):
+            yield from self.live(value)
+        elif value is not Nothing:
+            yield value
 
     def live(self, value: Any) -> Output:
         """The elements of a collection, which must not change while somebody goes through it."""
@@ -278,7 +274,7 @@ class Interpreter:
 
     def _switch(self, node: s.Switch, ctx: Context) -> Output:
         value = self.value_of(node.value, ctx)
-        items = elements(value) if enumerates(value) else [_plain(value)]
+        items = listed(or_null(value))
         for item in items:
             with self.underscore(ctx.scope, item):
                 if not (yield from self._switch_item(node, item, ctx)):
@@ -307,7 +303,7 @@ class Interpreter:
     def _switch_matches(self, node: s.Switch, test: s.Expression, item: Any, ctx: Context) -> bool:
         if isinstance(test, s.ScriptBlockExpression):
             return self.conversions.truth(collected(list(self.statements(test.block.end or (), ctx.captured()))))
-        wanted = _plain(self.value(test, ctx))
+        wanted = or_null(self.value(test, ctx))
         text = self.conversions.text
         if node.mode == "regex":
             flags = 0 if node.case_sensitive else re.I
@@ -381,7 +377,7 @@ class Interpreter:
             if node.value is not None:
                 yield from self._statements[type(node.value)](node.value, ctx)
             raise ReturnSignal
-        value = _plain(self.value_of(node.value, ctx)) if node.value is not None else None
+        value = or_null(self.value_of(node.value, ctx)) if node.value is not None else None
         if node.keyword == "exit":
             code = self.conversions.cast(value, "int") if node.value is not None else self.exit_code()
             raise ExitSignal(int(code))
@@ -436,11 +432,11 @@ class Interpreter:
         elif isinstance(target, s.Member):
             name = self._member_name(target.name, ctx)
             if target.static:
-                self.members.set_static(self.value(target.target, ctx), name, _plain(value))
+                self.members.set_static(self.value(target.target, ctx), name, or_null(value))
             else:
-                self.members.set(self.value(target.target, ctx), name, _plain(value), ctx)
+                self.members.set(self.value(target.target, ctx), name, or_null(value))
         elif isinstance(target, s.Index):
-            self.members.set_index(self.value(target.target, ctx), self.value(target.index, ctx), _plain(value))
+            self.members.set_index(self.value(target.target, ctx), self.value(target.index, ctx), or_null(value))
         elif isinstance(target, s.ArrayLiteral):
             self._assign_several(target, value, ctx)
         elif isinstance(target, s.Cast):
@@ -449,7 +445,7 @@ class Interpreter:
             raise Refusal("UnknownSyntax", f"an assignment to {target.text}")
 
     def _assign_several(self, target: s.ArrayLiteral, value: Any, ctx: Context) -> None:
-        items = elements(value) if enumerates(value) else [_plain(value)]
+        items = listed(or_null(value))
         last = len(target.items) - 1
         for number, item in enumerate(target.items):
             if number == last and len(items) > len(target.items):
@@ -464,9 +460,9 @@ class Interpreter:
         kind = self.conversions.registry.get(target.name)
         scope = ctx.scope.named(target.operand.qualifier)
         name = target.operand.name.lower()
-        scope.variables[name] = Slot(self.conversions.to(value, kind), self.constraint(name, kind))
+        scope.variables[name] = Slot(self.conversions.to(value, kind), self.constraint(kind))
 
-    def constraint(self, name: str, kind: DotNetType) -> Callable[[Any], Any]:
+    def constraint(self, kind: DotNetType) -> Callable[[Any], Any]:
         """What a variable that was declared with a type does with every value."""
 
         def convert(value: Any) -> Any:
@@ -489,7 +485,7 @@ class Interpreter:
     def assign_variable(self, target: s.Variable, value: Any, ctx: Context) -> None:
         """$name = value"""
         name, qualifier = target.name.lower(), target.qualifier
-        value = _plain(value)
+        value = or_null(value)
         if qualifier == "env":
             self.engine.set_environment(target.name, None if value is None else self.conversions.text(value))
             return
@@ -567,14 +563,9 @@ class Interpreter:
 
     def _array_expression(self, node: s.ArrayExpression, ctx: Context) -> Any:
         """@( ): always an array; one that the expression already is stays itself."""
-        if len(node.body) == 1:
-            only = node.body[0]
-            if isinstance(only, s.Pipeline) and len(only.elements) == 1:
-                element = only.elements[0]
-                if isinstance(element, s.CommandExpression) and not element.redirections:
-                    inner = element.expression
-                    if isinstance(inner, s.ArrayLiteral):
-                        return self.value(inner, ctx)
+        inner = _lone_expression(node.body[0]) if len(node.body) == 1 else None
+        if isinstance(inner, s.ArrayLiteral):
+            return self.value(inner, ctx)
         return list(self.statements(node.body, ctx.captured()))
 
     def _parenthesized(self, node: s.Parenthesized, ctx: Context) -> Any:
@@ -585,7 +576,7 @@ class Interpreter:
     def _hash_literal(self, node: s.HashLiteral, ctx: Context, made: Hashtable | None = None) -> Hashtable:
         table = Hashtable() if made is None else made
         for key_node, value_node in node.entries:
-            key = _plain(self.value(key_node, ctx))
+            key = or_null(self.value(key_node, ctx))
             if key is None:
                 raise PowerShellError(
                     "A null key is not allowed in a hash literal.", "InvalidNullKey", "InvalidOperation"
@@ -596,7 +587,7 @@ class Interpreter:
                     "DuplicateKeyInHashLiteral",
                     "InvalidOperation",
                 )
-            table[key] = _plain(self.value_of(value_node, ctx))
+            table[key] = or_null(self.value_of(value_node, ctx))
         return table
 
     def _cast(self, node: s.Cast, ctx: Context) -> Any:
@@ -634,7 +625,7 @@ class Interpreter:
         scope.set("matches", table)
 
     def _increment(self, node: s.Increment, ctx: Context) -> Any:
-        before = _plain(self.value(node.target, ctx))
+        before = or_null(self.value(node.target, ctx))
         if (before is not None and not isinstance(before, int | float)) or isinstance(before, bool):
             raise PowerShellError(
                 f"The '{node.operator}' operator works only on numbers. The operand is a "
@@ -661,13 +652,13 @@ class Interpreter:
     def _invocation(self, node: s.Invocation, ctx: Context) -> Any:
         target = self.value(node.target, ctx)
         name = self._member_name(node.name, ctx)
-        arguments = [_plain(self.value(argument, ctx)) for argument in node.arguments]
+        arguments = [or_null(self.value(argument, ctx)) for argument in node.arguments]
         if node.static:
-            return self.members.call_static(target, name, arguments, ctx)
+            return self.members.call_static(target, name, arguments)
         return self.members.call(target, name, arguments, ctx)
 
     def _index(self, node: s.Index, ctx: Context) -> Any:
-        return self.members.get_index(_plain(self.value(node.target, ctx)), self.value(node.index, ctx), ctx)
+        return self.members.get_index(or_null(self.value(node.target, ctx)), self.value(node.index, ctx), ctx)
 
     # --- script blocks ------------------------------------------------------------------------------------------
 
@@ -714,6 +705,10 @@ class _Underscore:
             self.scope.variables["_"] = self.before
 
 
-def _plain(value: Any) -> Any:
-    """A value for a variable, property or argument: no output is $null there."""
-    return None if value is Nothing else value
+def _lone_expression(statement: s.Statement) -> s.Expression | None:
+    """The expression that is all of a pipeline; None for any other statement."""
+    if isinstance(statement, s.Pipeline) and len(statement.elements) == 1:
+        only = statement.elements[0]
+        if isinstance(only, s.CommandExpression) and not only.redirections:
+            return only.expression
+    return None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import NetException, PowerShellError, Refusal
-from .numbers import is_number
+from .numbers import INTEGERS, is_number
 from .registry import ArrayType
 from .scopes import Context
 from .typesystem import DotNetType, EnumType, EnumValue, Method, Overload, Property
@@ -26,6 +26,7 @@ from .values import (
     collected,
     elements,
     enumerates,
+    listed,
 )
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Members:
             value = self._of_element(item, name, ctx)
             if value is Nothing:
                 continue
-            found.extend(elements(value) if enumerates(value) else [value])
+            found.extend(listed(value))
         if not found and ctx.scope.strict >= 2:
             raise self.not_found(name)
         if not found:
@@ -219,12 +220,9 @@ class Members:
 
     # --- writing properties -------------------------------------------------------------------------------------
 
-    def set(self, target: Any, name: str, value: Any, ctx: Context) -> None:
+    def set(self, target: Any, name: str, value: Any) -> None:
         """target.name = value"""
-        if isinstance(target, Hashtable):
-            target[name] = value
-            return
-        if isinstance(target, PSObject) and name in target:
+        if isinstance(target, Hashtable) or (isinstance(target, PSObject) and name in target):
             target[name] = value
             return
         if target is None or target is Nothing:
@@ -292,7 +290,7 @@ class Members:
             raise Refusal("UnknownMember", f"setting [{kind.name}]::{name}")
         self._write(member, name, self.conversions.cast(value, member.kind))
 
-    def call_static(self, target: Any, name: str, arguments: list[Any], ctx: Context) -> Any:
+    def call_static(self, target: Any, name: str, arguments: list[Any]) -> Any:
         """[type]::name(arguments); [type]::new(arguments) makes an instance."""
         kind = self._type(target)
         if name.lower() == "new":
@@ -382,7 +380,7 @@ class Members:
             raise Refusal("UnknownMember", f".{key}() with other than one script block")
         block = arguments[0]
         found: list[Any] = []
-        for item in elements(target) if enumerates(target) else [target]:
+        for item in listed(target):
             values = list(self.interpreter.block_values(block, ctx, item))
             if key == "foreach":
                 found.extend(values)
@@ -521,9 +519,7 @@ class Members:
         if enumerates(index):
             return [self._hash_index(target, item) for item in elements(index)]
         if index is None or index is Nothing:
-            raise PowerShellError(
-                "Index operation failed; the array index evaluated to null.", "NullArrayIndex", "InvalidOperation"
-            )
+            raise _null_index()
         if isinstance(target, OrderedHashtable) and isinstance(index, int) and not isinstance(index, bool):
             return target.at(index) if -1 < index < len(target) else None
         found = target.get(index)
@@ -538,9 +534,7 @@ class Members:
 
     def _item(self, target: Any, index: Any, ctx: Context, *, several: bool = False) -> Any:
         if index is None or index is Nothing:
-            raise PowerShellError(
-                "Index operation failed; the array index evaluated to null.", "NullArrayIndex", "InvalidOperation"
-            )
+            raise _null_index()
         kind = self.registry.type_of(target)
         if isinstance(target, str):
             items: Any = target if target.isascii() else _units(target)
@@ -563,11 +557,7 @@ class Members:
                 return Char(item)
             return Byte(item) if isinstance(target, bytearray | bytes) else item
         if ctx.scope.strict >= 3 and not several:
-            message = "Index was outside the bounds of the array."
-            raise PowerShellError(
-                message, "System.IndexOutOfRangeException", "OperationStopped",
-                exception=NetException("System.IndexOutOfRangeException", message),
-            )  # fmt: skip
+            raise _out_of_bounds()
         return Nothing if several else None
 
     def set_index(self, target: Any, index: Any, value: Any) -> None:
@@ -585,11 +575,7 @@ class Members:
             raise Refusal("UnknownMember", f"setting an element of a {self.registry.type_of(target).name}")
         place = number + len(items) if number < 0 else number
         if not 0 <= place < len(items):
-            message = "Index was outside the bounds of the array."
-            raise PowerShellError(
-                message, "System.IndexOutOfRangeException", "OperationStopped",
-                exception=NetException("System.IndexOutOfRangeException", message),
-            )  # fmt: skip
+            raise _out_of_bounds()
         if isinstance(target, TypedArray):
             value = self.conversions.cast(value, target.element)
         elif isinstance(target, GenericList):
@@ -610,11 +596,24 @@ def _result(found: Any) -> Any:
     return Nothing if found is None else found
 
 
+def _null_index() -> PowerShellError:
+    return PowerShellError(
+        "Index operation failed; the array index evaluated to null.", "NullArrayIndex", "InvalidOperation"
+    )
+
+
+def _out_of_bounds() -> PowerShellError:
+    return PowerShellError(
+        "Index was outside the bounds of the array.",
+        "System.IndexOutOfRangeException",
+        "OperationStopped",
+        exception="System.IndexOutOfRangeException",
+    )
+
+
 def is_integer(kind: DotNetType) -> bool:
     """Whether the type is one of the integers."""
-    return kind.name.startswith(
-        ("System.Int", "System.UInt", "System.Byte", "System.SByte")
-    ) and not kind.name.endswith("]")
+    return kind.name in INTEGERS
 
 
 def _spread(overload: Overload, arguments: list[Any]) -> list[Any] | None:

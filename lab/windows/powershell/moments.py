@@ -10,6 +10,9 @@ from functools import total_ordering
 TICKS_PER_SECOND = 10_000_000
 _EPOCH = datetime(1, 1, 1)
 UNIX_TICKS = 621_355_968_000_000_000
+FILE_TIME_TICKS = 504_911_232_000_000_000
+# How a date is shown to people, and in the JSON of what Get-Date gives.
+SHOWN = "dddd, MMMM d, yyyy h:mm:ss tt"
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -73,10 +76,7 @@ class DateTime:
         if moment.tzinfo is not None:
             kind = "Utc" if moment.utcoffset() == timedelta(0) and moment.tzinfo is UTC else "Local"
             moment = moment.replace(tzinfo=None)
-        difference = moment - _EPOCH
-        return cls(
-            (difference.days * 86400 + difference.seconds) * TICKS_PER_SECOND + difference.microseconds * 10, kind
-        )
+        return cls(_ticks(moment - _EPOCH), kind)
 
     @classmethod
     def now(cls, *, utc: bool = False) -> DateTime:
@@ -133,7 +133,7 @@ class DateTime:
         fraction = f"{self.ticks % TICKS_PER_SECOND:07d}"
         offset = self.offset()
         minutes = int(offset.total_seconds() // 60)
-        zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+        zone = _zone(minutes)
         kind_zone = {"Utc": "Z", "Local": zone, "Unspecified": ""}[self.kind]
         weekday = _DAYS[(moment.weekday() + 1) % 7]
         month = _MONTHS[moment.month - 1]
@@ -199,6 +199,10 @@ def _ticks(delta: timedelta) -> int:
     return (delta.days * 86400 + delta.seconds) * TICKS_PER_SECOND + delta.microseconds * 10
 
 
+def _zone(minutes: int) -> str:
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
 @dataclass(frozen=True)
 class DateTimeOffset:
     """A point in time with its zone."""
@@ -213,5 +217,4 @@ class DateTimeOffset:
 
     def __str__(self) -> str:
         minutes = self.offset // TICKS_PER_SECOND // 60
-        zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
-        return f"{DateTime(self.local)} {zone}"
+        return f"{DateTime(self.local)} {_zone(minutes)}"

@@ -44,10 +44,9 @@ def command_line(arguments: Iterable[Argument], conversions: Conversions, *, edi
     words: list[str] = []
     line: list[str] = []
 
-    def add(text: str, glue: str = "") -> None:
-        if edition == "7":
-            words.append(text)
-        line.append(glue + (f'"{text}"' if needs_quotes(text) else text))
+    def add(text: str, prefix: str = "") -> None:
+        words.append(prefix + text)
+        line.append(prefix + (f'"{text}"' if needs_quotes(text) else text))
 
     for argument in arguments:
         prefix = ""
@@ -60,9 +59,7 @@ def command_line(arguments: Iterable[Argument], conversions: Conversions, *, edi
                     continue
         for text in _texts(argument, conversions):
             if text or (edition == "7" and not prefix):
-                quoted = f'"{text}"' if needs_quotes(text) else text
-                line.append(prefix + quoted)
-                words.append(prefix + text)
+                add(text, prefix)
                 prefix = ""
         if prefix:
             add(prefix)
@@ -151,7 +148,7 @@ class Lines:
         self._rest = parts.pop() + held
         if final:
             last, self._rest = self._rest, ""
-            if last.rstrip("\r") or last:
+            if last:
                 parts.append(last)
         return parts
 

@@ -41,7 +41,7 @@ _RANK = [
 ]  # fmt: skip
 _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(r"[+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_MULTIPLIER = {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
+MULTIPLIERS = {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 
 
 def is_number(value: object) -> bool:
@@ -142,7 +142,7 @@ def parse_literal(text: str) -> object:
     found = re.fullmatch(r"(?i)(?P<body>.*?)(?P<multiplier>[kmgtp]b)", stripped)
     factor = 1
     if found and not stripped.lower().startswith("0x"):
-        stripped, factor = found.group("body"), _MULTIPLIER[found.group("multiplier").lower()]
+        stripped, factor = found.group("body"), MULTIPLIERS[found.group("multiplier").lower()]
     whole = parse_integer(stripped)
     if whole is not None:
         value = whole * factor

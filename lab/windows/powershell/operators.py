@@ -20,13 +20,14 @@ from .values import (
     GrowingList,
     Hashtable,
     Int64,
-    Nothing,
     OrderedHashtable,
     ScriptBlock,
     SizedInteger,
     SwitchValue,
     elements,
     enumerates,
+    listed,
+    or_null,
 )
 
 _ORDERINGS: dict[str, Callable[[int], bool]] = {
@@ -121,7 +122,7 @@ class Operators:
 
     def binary(self, name: str, left: Any, right: Any) -> Any:
         """left -name right"""
-        return self._binary[name](None if left is Nothing else left, None if right is Nothing else right)
+        return self._binary[name](or_null(left), or_null(right))
 
     def unary(self, name: str, value: Any) -> Any:
         """-name value"""
@@ -133,7 +134,7 @@ class Operators:
             return self.join(value, "")
         if name in ("-split", "-isplit", "-csplit"):
             return [word for text in self._texts(value) for word in text.split()]
-        value = None if value is Nothing else value
+        value = or_null(value)
         if name == "-bnot":
             number = self._number(value, name)
             if isinstance(number, float):
@@ -187,7 +188,7 @@ class Operators:
                 return str(left) + str(right)
             return self._numeric("+", left, right, operator.add)
         if enumerates(left):
-            return [*elements(left), *(elements(right) if enumerates(right) else [right])]
+            return [*elements(left), *listed(right)]
         if isinstance(left, Hashtable):
             return self._merge(left, right)
         if isinstance(left, DateTime):
@@ -350,12 +351,12 @@ class Operators:
         except Refusal:
             raise
         except (ValueError, PowerShellError, TypeError) as error:
-            shown = f'Could not compare "{self.conversions.text(left)}" to "{self.conversions.text(right)}".'
+            shown = self.conversions.text(left)
             if isinstance(error, TypeError):
-                kind = self.conversions.registry.type_of(left).name
-                reason = f'Cannot compare "{self.conversions.text(left)}" because it is not IComparable.'
-                raise operation_error(reason if kind else shown, "NotIcomparable") from error
-            raise operation_error(f'{shown} Error: "{error}"', "ComparisonFailure") from error
+                reason = f'Cannot compare "{shown}" because it is not IComparable.'
+                raise operation_error(reason, "NotIcomparable") from error
+            reason = f'Could not compare "{shown}" to "{self.conversions.text(right)}". Error: "{error}"'
+            raise operation_error(reason, "ComparisonFailure") from error
 
     def contains(self, items: Any, wanted: Any, case_sensitive: bool) -> bool:
         """-contains"""
@@ -382,7 +383,7 @@ class Operators:
 
     def replace(self, left: Any, right: Any, case_sensitive: bool) -> Any:
         """-replace"""
-        parts = elements(right) if enumerates(right) else [right]
+        parts = listed(right)
         if len(parts) > 2:
             raise operation_error(
                 f"The -replace operator allows only two elements to follow it, not {len(parts)}.", "BadReplaceArgument"
@@ -397,7 +398,7 @@ class Operators:
 
     def split(self, left: Any, right: Any, case_sensitive: bool) -> list[str]:
         """-split with a pattern, a number of parts at most, and options."""
-        parts = elements(right) if enumerates(right) else [right]
+        parts = listed(right)
         if isinstance(parts[0], ScriptBlock):
             raise Refusal("UnknownOperator", "-split with a script block")
         most = int(self.conversions.cast(parts[1], "int")) if len(parts) > 1 else 0
@@ -407,14 +408,10 @@ class Operators:
         text = self.conversions.text(parts[0])
         flags = 0 if case_sensitive else re.I
         pattern = re.compile(re.escape(text), flags) if options else patterns.regex(text, flags)
-        found: list[str] = []
-        for item in self._texts(left):
-            pieces = _split(pattern, item, most)
-            found.extend(pieces)
-        return found
+        return [piece for item in self._texts(left) for piece in patterns.split(pattern, item, most)]
 
     def _texts(self, value: Any) -> list[str]:
-        return [self.conversions.text(item) for item in (elements(value) if enumerates(value) else [value])]
+        return [self.conversions.text(item) for item in listed(value)]
 
     def join(self, left: Any, right: Any) -> str:
         """-join"""
@@ -442,9 +439,8 @@ class Operators:
 
     def format(self, left: Any, right: Any) -> str:
         """-f"""
-        arguments = elements(right) if enumerates(right) else [right]
         try:
-            return formats.composite(self.conversions.text(left), arguments, self.conversions.text)
+            return formats.composite(self.conversions.text(left), listed(right), self.conversions.text)
         except ValueError as error:
             if "not modelled" in str(error):
                 raise Refusal("UnknownFormat", str(error)) from error
@@ -454,20 +450,6 @@ class Operators:
                 message, "FormatError", "InvalidOperation",
                 exception=NetException("System.Management.Automation.RuntimeException", message, inner),
             ) from error  # fmt: skip
-
-
-def _split(pattern: re.Pattern[str], text: str, most: int) -> list[str]:
-    """Parts between matches, with what groups captured among them."""
-    pieces: list[str] = []
-    at = 0
-    for found in pattern.finditer(text):
-        if most and len(pieces) >= most - 1:
-            break
-        pieces.append(text[at : found.start()])
-        pieces.extend(group for group in found.groups() if group is not None)
-        at = found.end()
-    pieces.append(text[at:])
-    return pieces
 
 
 def _order_null(left: Any, right: Any) -> int:

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 from . import syntax as s
 from .errors import NetException, PowerShellError, Refusal
+from .numbers import MULTIPLIERS
 from .values import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, Int64
 
 N = TypeVar("N", bound=s.Node)
@@ -35,6 +36,7 @@ _NUMBER = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z_][\w]*")
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.+]*(?:`\d+)?")
+_ATTRIBUTE = re.compile(r"\[\s*[\w.]+\s*\(")
 _OPERATOR = re.compile(
     rf"[{DASH}](?P<name>and|or|xor|band|bor|bxor|shl|shr|isnot|is|as|f|join|[ci]?(?:eq|ne|gt|ge|lt|le|like|notlike|match|"
     r"notmatch|contains|notcontains|in|notin|replace|split))(?![\w])",
@@ -56,7 +58,6 @@ _PRECEDENCE: dict[str, int] = {
     "..": 7,
 }
 _COMPARISON = 3
-_MULTIPLIERS = {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 _REFUSED_KEYWORDS = {
     "class", "configuration", "data", "define", "dynamicparam", "enum", "from", "inlinescript", "parallel", "sequence",
     "using", "var", "workflow",
@@ -164,7 +165,6 @@ class _Parser:
         """What stands between braces, or the whole script; stops before `close`."""
         start = self.at
         attributes: tuple[s.Attribute, ...] = ()
-        before = self.at
         self.separators()
         found = self.attributes_before_param()
         if found is not None:
@@ -173,7 +173,7 @@ class _Parser:
                 self.refuse("parameters in parentheses and in param()")
             parameters = self.param_block()
         else:
-            self.at = before
+            self.at = start
         named: dict[str, tuple[s.Statement, ...]] = {}
         self.separators()
         while self.keyword() in ("begin", "process", "end") and self.block_follows():
@@ -215,9 +215,10 @@ class _Parser:
         self.expect("}", "in statement block")
         return body
 
-    def nested(self, read: Callable[[], T]) -> T:
-        """Reads what stands in brackets of its own, where commas have their usual meaning."""
-        before, self.commas = self.commas, True
+    def nested(self, read: Callable[[], T], *, commas: bool = True) -> T:
+        """Reads what stands in brackets of its own, where commas have their usual meaning: they make arrays. Without
+        `commas` they separate what is read, as a call's arguments."""
+        before, self.commas = self.commas, commas
         try:
             return read()
         finally:
@@ -246,7 +247,7 @@ class _Parser:
         """The attributes of a param() block, with the position behind the word param; None where there is none."""
         before = self.at
         attributes = []
-        while re.compile(r"\[\s*[\w.]+\s*\(").match(self.text, self.at):
+        while _ATTRIBUTE.match(self.text, self.at):
             attributes.append(self.attribute(_SCRIPT_ATTRIBUTES))
             self.separators()
         if self.take_keyword("param"):
@@ -320,7 +321,7 @@ class _Parser:
         attributes: list[s.Attribute] = []
         type_name = ""
         while self.peek() == "[":
-            if re.compile(r"\[\s*[\w.]+\s*\(").match(self.text, self.at):
+            if _ATTRIBUTE.match(self.text, self.at):
                 attributes.append(self.attribute(_PARAMETER_ATTRIBUTES))
             elif type_name:
                 self.refuse("a parameter with two types")
@@ -337,9 +338,7 @@ class _Parser:
         if self.peek() == "=":
             self.at += 1
             self.lines()
-            commas, self.commas = self.commas, False
-            default = self.expression()
-            self.commas = commas
+            default = self.nested(self.expression, commas=False)
         else:
             self.at = before
         return self.made(s.ScriptParameter, start, found.group("name"), tuple(attributes), type_name, default)
@@ -374,10 +373,7 @@ class _Parser:
             return reader[keyword](start, label)
         if keyword in ("return", "throw", "exit", "break", "continue"):
             return self.flow_statement(keyword, start)
-        if (
-            keyword in ("else", "elseif", "catch", "finally", "until", "begin", "process", "end", "in")
-            and keyword != "in"
-        ):
+        if keyword in ("else", "elseif", "catch", "finally", "until", "begin", "process", "end"):
             self.fail(f"Unexpected token '{keyword}' in expression or statement.")
         return self.pipeline()
 
@@ -706,15 +702,23 @@ class _Parser:
         """One argument, or several joined by commas."""
         start = self.at
         items = [self.argument_item()]
-        while True:
-            before = self.at
-            self.space()
-            if self.peek() != ",":
-                self.at = before
-                break
-            self.at += 1
-            self.lines()
+        while self.comma():
             items.append(self.argument_item())
+        return self.array(start, items)
+
+    def comma(self) -> bool:
+        """Whether a comma follows, moving behind it and the white space after it."""
+        before = self.at
+        self.space()
+        if self.peek() != ",":
+            self.at = before
+            return False
+        self.at += 1
+        self.lines()
+        return True
+
+    def array(self, start: int, items: list[s.Expression]) -> s.Expression:
+        """What was written with commas between the items: the only one is itself."""
         return items[0] if len(items) == 1 else self.made(s.ArrayLiteral, start, tuple(items))
 
     def argument_item(self) -> s.Expression:
@@ -834,16 +838,9 @@ class _Parser:
         """Unary expressions, joined by commas where these make an array."""
         start = self.at
         items = [self.unary()]
-        while self.commas:
-            before = self.at
-            self.space()
-            if self.peek() != ",":
-                self.at = before
-                break
-            self.at += 1
-            self.lines()
+        while self.commas and self.comma():
             items.append(self.unary())
-        return items[0] if len(items) == 1 else self.made(s.ArrayLiteral, start, tuple(items))
+        return self.array(start, items)
 
     def unary(self) -> s.Expression:
         start = self.at
@@ -1004,7 +1001,7 @@ class _Parser:
                 name = self.member_name()
                 if self.peek() == "(":
                     self.at += 1
-                    arguments = self.nested(self.call_arguments)
+                    arguments = self.nested(self.call_arguments, commas=False)
                     target = self.made(s.Invocation, start, target, name, arguments, static)
                 else:
                     target = self.made(s.Member, start, target, name, static)
@@ -1035,7 +1032,6 @@ class _Parser:
 
     def call_arguments(self) -> tuple[s.Expression, ...]:
         found: list[s.Expression] = []
-        self.commas = False
         self.lines()
         while self.peek() != ")":
             found.append(self.expression())
@@ -1107,7 +1103,7 @@ class _Parser:
     def number(self, found: re.Match[str]) -> object:
         """The number that was found here, moving behind it."""
         self.at = found.end()
-        multiplier = _MULTIPLIERS.get((found.group("multiplier") or found.group("hexmultiplier") or "").lower(), 1)
+        multiplier = MULTIPLIERS.get((found.group("multiplier") or found.group("hexmultiplier") or "").lower(), 1)
         if found.group("hex"):
             value = int(found.group("hex"), 16)
             digits = len(found.group("hex")) - 2
@@ -1196,8 +1192,7 @@ class _Parser:
     def expansion(self) -> s.Expression | None:
         """The variable or subexpression at a $ inside of text; None where the $ is only itself."""
         if self.starts("$("):
-            expression = self.primary()
-            return expression
+            return self.primary()
         found = _VARIABLE.match(self.text, self.at)
         if not found:
             return None

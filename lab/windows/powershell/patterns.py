@@ -87,6 +87,20 @@ def expand(found: re.Match[str], text: str) -> str:
     return _REFERENCE.sub(fill, text) if "$" in text else text
 
 
+def split(pattern: re.Pattern[str], text: str, most: int = 0) -> list[str]:
+    """Parts between matches, `most` at most, with what groups captured among them."""
+    pieces: list[str] = []
+    at = 0
+    for found in pattern.finditer(text):
+        if most and len(pieces) >= most - 1:
+            break
+        pieces.append(text[at : found.start()])
+        pieces.extend(group for group in found.groups() if group is not None)
+        at = found.end()
+    pieces.append(text[at:])
+    return pieces
+
+
 @lru_cache(maxsize=2000)
 def wildcard(pattern: str, *, case_sensitive: bool = False) -> re.Pattern[str]:
     """A pattern of -like: * ? [abc] [a-z], with ` before a character that is meant as it is (about_Wildcards)."""

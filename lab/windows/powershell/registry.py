@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from . import errors
 from .errors import NetException, Refusal
-from .numbers import INTEGERS, number_type
+from .numbers import number_type
 from .typesystem import DotNetType, EnumValue, Member, Property, method
 from .values import GenericList, OrderedHashtable, PSObject, TypedArray
 
@@ -213,8 +213,3 @@ class Registry:
             mine = self.type_of(value)
             return mine.name == wanted or (wanted == "System.Object[]" and mine.name == "System.String[]")
         return wanted in self.names_of(value)
-
-
-def is_integer_type(name: str) -> bool:
-    """Whether the full name is that of an integer type."""
-    return name in INTEGERS

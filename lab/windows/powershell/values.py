@@ -278,11 +278,14 @@ def elements(value: object) -> list[Any]:
     return list(value)
 
 
+def listed(value: object) -> list[Any]:
+    """The elements of a collection; any other value as the only one."""
+    return elements(value) if enumerates(value) else [value]
+
+
 def flat(value: object) -> list[Any]:
     """What a pipeline makes of a value: the elements of a collection, the value itself, nothing for Nothing."""
-    if value is Nothing:
-        return []
-    return elements(value) if enumerates(value) else [value]
+    return [] if value is Nothing else listed(value)
 
 
 class _Nothing:
@@ -296,6 +299,11 @@ class _Nothing:
 
 
 Nothing = _Nothing()
+
+
+def or_null(value: Any) -> Any:
+    """A value for a variable, property or argument: no output is $null there."""
+    return None if value is Nothing else value
 
 
 def collected(objects: list[Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..commands import Call, Parameter, command
 from ..errors import NetException, PowerShellError, Refusal
-from ..moments import UNIX_TICKS, DateTime, DateTimeOfCmdlet, TimeSpan
+from ..moments import SHOWN, UNIX_TICKS, DateTime, DateTimeOfCmdlet, TimeSpan
 from ..numbers import double_text, is_number
 from ..typesystem import EnumValue
 from ..values import (
@@ -112,7 +112,7 @@ class _Writer:
         elif isinstance(value, DateTimeOfCmdlet):
             yield "value", DateTime(value.ticks, value.kind)
             yield "DisplayHint", 2
-            yield "DateTime", value.format(f"dddd, MMMM d, yyyy '{value.python().hour % 12 or 12}':mm:ss tt")
+            yield "DateTime", value.format(SHOWN)
         elif isinstance(value, DecoratedText):
             yield "value", str(value)
             yield from value.notes.items()

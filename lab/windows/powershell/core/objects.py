@@ -22,6 +22,7 @@ from ..values import (
     collected,
     elements,
     flat,
+    or_null,
 )
 
 _INPUT = Parameter("InputObject", "object", from_pipeline=True)
@@ -108,12 +109,12 @@ def _columns(call: Call, item: Any, wanted: Iterable[Any], excluded: list[str]) 
             entries = calculated(call, one, ("name", "expression"))
             value = evaluate(call, item, entries["expression"])
             name = call.text(entries.get("name", entries["expression"]))
-            yield name, None if value is Nothing else value
+            yield name, or_null(value)
             continue
         text = call.text(one)
         if isinstance(one, ScriptBlock):
             value = evaluate(call, item, one)
-            yield text, None if value is Nothing else value
+            yield text, or_null(value)
         elif has_wildcards(text):
             pattern = wildcard(text)
             for name in call.interpreter.members.property_names(item):
@@ -121,7 +122,7 @@ def _columns(call: Call, item: Any, wanted: Iterable[Any], excluded: list[str]) 
                     yield name, call.interpreter.members.property_value(item, name)
         elif not any(wildcard(no).fullmatch(text) for no in excluded):
             value = read(call, item, text)
-            yield text, None if value is Nothing else value
+            yield text, or_null(value)
 
 
 def _selected(call: Call, item: Any) -> Iterator[Any]:
@@ -210,8 +211,7 @@ def _comparer(call: Call) -> Callable[[Any, Any], int]:
     order = call.interpreter.operators.order
 
     def compare(left: Any, right: Any) -> int:
-        left = None if left is Nothing else left
-        right = None if right is Nothing else right
+        left, right = or_null(left), or_null(right)
         try:
             return order(left, right, case)
         except Refusal:
@@ -319,7 +319,7 @@ def group_object(call: Call) -> Iterator[object]:
     for item in objects(call):
         wanted = call.get("Property")
         found = [item] if wanted is None else [evaluate(call, item, one) for one in wanted]
-        key = [None if value is Nothing else value for value in found]
+        key = [or_null(value) for value in found]
         for known, members in groups:
             if all(equal(one, two, call.switch("CaseSensitive")) for one, two in zip(known, key, strict=True)):
                 members.append(item)
@@ -436,7 +436,7 @@ def new_object(call: Call) -> Iterator[object]:
         if isinstance(made, PSObject):
             made[call.text(name)] = value
         else:
-            call.interpreter.members.set(made, call.text(name), value, call.context)
+            call.interpreter.members.set(made, call.text(name), value)
     yield made
 
 
@@ -448,10 +448,8 @@ def _created(call: Call, kind: DotNetType, arguments: list[Any]) -> Any:
     except Refusal:
         raise
     except PowerShellError as error:
-        inner = error.record.exception
         error.record.error_id = "ConstructorInvokedThrowException"
         error.record.category = "InvalidOperation"
-        error.record.exception = inner
         raise
 
 

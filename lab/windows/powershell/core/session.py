@@ -28,6 +28,16 @@ def _scope(call: Call) -> Scope:
     return scope.named(name)
 
 
+def _write_not_found(call: Call, name: str) -> None:
+    call.write_error(
+        f"Cannot find a variable with the name '{name}'.",
+        "VariableNotFound",
+        "ObjectNotFound",
+        name,
+        exception="System.Management.Automation.ItemNotFoundException",
+    )
+
+
 @command(
     "Get-Variable",
     Parameter("Name", "string[]", position=0, mandatory=True, from_pipeline=True, by_name=True),
@@ -43,13 +53,7 @@ def get_variable(call: Call) -> Iterator[object]:
             key = name.lower()
             slot = _scope(call).variables.get(key) if call.has("Scope") else call.context.scope.find(key)
             if slot is None:
-                call.write_error(
-                    f"Cannot find a variable with the name '{name}'.",
-                    "VariableNotFound",
-                    "ObjectNotFound",
-                    name,
-                    exception="System.Management.Automation.ItemNotFoundException",
-                )
+                _write_not_found(call, name)
             elif call.switch("ValueOnly"):
                 yield slot.value
             else:
@@ -104,13 +108,7 @@ def remove_variable(call: Call) -> None:
     for name in call.get("Name"):
         scope = _scope(call)
         if scope.variables.pop(name.lower(), None) is None:
-            call.write_error(
-                f"Cannot find a variable with the name '{name}'.",
-                "VariableNotFound",
-                "ObjectNotFound",
-                name,
-                exception="System.Management.Automation.ItemNotFoundException",
-            )
+            _write_not_found(call, name)
 
 
 @command(

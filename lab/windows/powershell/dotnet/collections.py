@@ -45,10 +45,11 @@ def _copy(source: Any, source_start: int, target: Any, target_start: int, count:
     target[target_start : target_start + count] = source[source_start : source_start + count]
 
 
+_LIST_INTERFACES = ("System.Collections.IList", "System.Collections.ICollection", "System.Collections.IEnumerable")
 ARRAY = DotNetType(
     "System.Array",
     base=OBJECT,
-    interfaces=("System.Collections.IList", "System.Collections.ICollection", "System.Collections.IEnumerable"),
+    interfaces=_LIST_INTERFACES,
     statics={
         "IndexOf": method(lambda items, wanted: _index_of(elements(items), wanted), "array", "object"),
         "Reverse": method(lambda items: items.reverse(), "array"),
@@ -157,7 +158,6 @@ _LIST_MEMBERS: dict[str, Member] = {
     "Sort": method(lambda growing: growing.items.sort()),
     "ToArray": method(_to_array),
 }
-_LIST_INTERFACES = ("System.Collections.IList", "System.Collections.ICollection", "System.Collections.IEnumerable")
 ARRAY_LIST = DotNetType(
     "System.Collections.ArrayList",
     base=OBJECT,

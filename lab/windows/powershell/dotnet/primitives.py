@@ -6,13 +6,16 @@ import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .. import formats
 from ..errors import NetException
 from ..numbers import INTEGERS, fit, number_text, parse_integer, parse_real
 from ..typesystem import DotNetType, EnumType, Method, Property, method
 from ..values import Char, Int64, Single, SwitchValue, TypedArray
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OBJECT = DotNetType("System.Object", new=method(lambda: object()))
 VOID = DotNetType("System.Void")
@@ -117,12 +120,22 @@ def _compare(left: str | None, right: str | None, comparison: Any = None) -> int
     return (first > second) - (first < second)
 
 
+def format_checked(run: Callable[P, T]) -> Callable[P, T]:
+    """The function with a FormatException of .NET for its ValueError."""
+
+    def checked(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return run(*arguments, **named)
+        except ValueError as error:
+            raise NetException("System.FormatException", str(error)) from error
+
+    return checked
+
+
+@format_checked
 def composite(pattern: str, arguments: Any) -> str:
     """[string]::Format."""
-    try:
-        return formats.composite(pattern, list(arguments), plain)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
+    return formats.composite(pattern, list(arguments), plain)
 
 
 def plain(value: object) -> str:
@@ -263,13 +276,6 @@ def _parse_bool(text: str) -> bool:
     return found
 
 
-def _number_to_string(value: Any, pattern: str) -> str:
-    try:
-        return formats.number_format(value, pattern)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
-
-
 def _parse(name: str) -> Callable[[str], int]:
     def run(text: str) -> int:
         found = parse_integer(text or "") if not (text or "").strip().lower().startswith("0x") else None
@@ -288,7 +294,7 @@ def _compare_numbers(left: Any, right: Any) -> int:
 
 
 _NUMBER_MEMBERS = {
-    "ToString": method(number_text) | method(_number_to_string, "string"),
+    "ToString": method(number_text) | method(format_checked(formats.number_format), "string"),
     "CompareTo": method(_compare_numbers, "double"),
 }
 
@@ -362,10 +368,10 @@ def _round(value: Any, digits: int = 0, mode: Any = None) -> Any:
 
 def _same(compute: Callable[[Any, Any], Any]) -> Method:
     return (
-        method(lambda a, b: compute(a, b), "int", "int")
+        method(compute, "int", "int")
         | method(lambda a, b: Int64(compute(a, b)), "long", "long")
-        | method(lambda a, b: compute(a, b), "double", "double")
-        | method(lambda a, b: compute(a, b), "decimal", "decimal")
+        | method(compute, "double", "double")
+        | method(compute, "decimal", "decimal")
     )
 
 

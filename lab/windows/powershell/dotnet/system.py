@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..errors import ErrorRecord, NetException, Refusal
 from ..typesystem import DotNetType, EnumType, Property, method
@@ -82,6 +83,18 @@ ENVIRONMENT = DotNetType(
 )
 
 
+def _casting(parse: Callable[[str], object]) -> Callable[[Any], object]:
+    """The cast that goes through the text of a value."""
+
+    def cast(value: Any) -> object:
+        try:
+            return parse(str(value))
+        except NetException as error:
+            raise ValueError(error.message) from error
+
+    return cast
+
+
 def _guid(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text.strip("{}()"))
@@ -90,13 +103,6 @@ def _guid(text: str) -> uuid.UUID:
             "System.FormatException",
             "Guid should contain 32 digits with 4 dashes (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx).",
         ) from error
-
-
-def _guid_cast(value: Any) -> uuid.UUID:
-    try:
-        return _guid(str(value))
-    except NetException as error:
-        raise ValueError(error.message) from error
 
 
 def _guid_text(value: uuid.UUID, pattern: str = "D") -> str:
@@ -113,7 +119,7 @@ GUID = DotNetType(
     base=OBJECT,
     python=uuid.UUID,
     new=method(_guid, "string"),
-    convert=_guid_cast,
+    convert=_casting(_guid),
     text=str,
     statics={
         "NewGuid": method(uuid.uuid4),
@@ -151,13 +157,6 @@ def _version(text: str) -> Version:
     return Version(tuple(int(part) for part in text.strip().split(".")))
 
 
-def _version_cast(value: Any) -> Version:
-    try:
-        return _version(str(value))
-    except NetException as error:
-        raise ValueError(error.message) from error
-
-
 def _of_numbers(*parts: int) -> Version:
     return Version(tuple(parts))
 
@@ -170,7 +169,7 @@ VERSION = DotNetType(
     | method(_of_numbers, "int", "int")
     | method(_of_numbers, "int", "int", "int")
     | method(_of_numbers, "int", "int", "int", "int"),
-    convert=_version_cast,
+    convert=_casting(_version),
     text=str,
     statics={"Parse": method(_version, "string")},
     members={
@@ -205,7 +204,7 @@ URI = DotNetType(
     convert=lambda value: Uri(str(value)),
     text=lambda uri: uri.text,
     statics={
-        "EscapeDataString": method(lambda text: _quote(text), "string"),
+        "EscapeDataString": method(lambda text: quote(text, safe=""), "string"),
     },
     members={
         "Scheme": Property(lambda uri: uri.parts.scheme),
@@ -217,11 +216,6 @@ URI = DotNetType(
         "Segments": Property(lambda uri: re.findall(r"[^/]*/|[^/]+$", uri.parts.path or "/")),
     },
 )
-
-
-def _quote(text: str) -> str:
-    keep = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~"
-    return "".join(chr(byte) if chr(byte) in keep else f"%{byte:02X}" for byte in text.encode())
 
 
 TYPE = DotNetType(
@@ -270,16 +264,20 @@ CATEGORY = EnumType(
 )  # fmt: skip
 
 
+def _target_type(engine: Any, target: object) -> str:
+    name: str = "" if target is None else engine.conversions.registry.type_of(target).name
+    return name.rpartition(".")[2]
+
+
 def _category(engine: Any, record: ErrorRecord) -> PSObject:
     target = record.target
-    kind = "" if target is None else engine.conversions.registry.type_of(target).name.rpartition(".")[2]
     return PSObject(
         {
             "Category": CATEGORY.named(record.category),
             "Activity": record.command,
             "Reason": record.exception.name,
             "TargetName": engine.conversions.text(target),
-            "TargetType": kind,
+            "TargetType": _target_type(engine, target),
         },
         "System.Management.Automation.ErrorCategoryInfo",
         text=category_text(engine, record),
@@ -291,7 +289,7 @@ def category_text(engine: Any, record: ErrorRecord) -> str:
     """The line CategoryInfo of an error report: Category: (Target:Type) [Command], Exception."""
     target = record.target
     name = engine.conversions.text(target)
-    kind = "" if target is None else engine.conversions.registry.type_of(target).name.rpartition(".")[2]
+    kind = _target_type(engine, target)
     shown = name if len(name) <= 40 else f"{name[:19]}...{name[-18:]}"
     return f"{record.category}: ({shown}:{kind}) [{record.command}], {record.exception.name}"
 
@@ -354,17 +352,12 @@ RECORD = DotNetType(
 )
 
 
-def _block_text(block: ScriptBlock) -> str:
-    text: str = block.block.text
-    return text[1:-1] if text.startswith("{") else text
-
-
 BLOCK = DotNetType(
     "System.Management.Automation.ScriptBlock",
     base=OBJECT,
     python=ScriptBlock,
     statics={"Create": method(lambda engine, text: engine.script_block(text), "string", engine=True)},
-    members={"ToString": method(_block_text)},
+    members={"ToString": method(lambda engine, block: engine.conversions.text(block), engine=True)},
 )
 GC = DotNetType("System.GC", statics={"Collect": method(lambda: None)})
 

@@ -64,6 +64,10 @@ def utf8(*, bom: bool = True, strict: bool = False) -> Encoding:
 ASCII = Encoding("ascii", "US-ASCII", "us-ascii", 20127)
 UNICODE = Encoding("utf-16-le", "Unicode", "utf-16", 1200, bom=codecs.BOM_UTF16_LE)
 _CODE_PAGES = {437: "cp437", 850: "cp850", 936: "gbk", 1252: "cp1252", 28591: "latin-1", 932: "cp932", 949: "cp949"}
+_WEB_NAMES = {
+    "utf-8": 65001, "us-ascii": 20127, "ascii": 20127, "utf-16": 1200, "unicode": 1200, "gb2312": 936, "gbk": 936,
+    "windows-1252": 1252, "iso-8859-1": 28591,
+}  # fmt: skip
 
 
 def code_page(number: int) -> Encoding:
@@ -86,19 +90,10 @@ def code_page(number: int) -> Encoding:
 
 def named(name: str) -> Encoding:
     """The encoding of a web name."""
-    found = {"utf-8": utf8(), "us-ascii": ASCII, "ascii": ASCII, "utf-16": UNICODE, "unicode": UNICODE}.get(
-        name.lower()
-    )
-    if found is None:
-        found = {
-            "gb2312": code_page(936),
-            "gbk": code_page(936),
-            "windows-1252": code_page(1252),
-            "iso-8859-1": code_page(28591),
-        }.get(name.lower())
-    if found is None:
+    number = _WEB_NAMES.get(name.lower())
+    if number is None:
         raise NetException("System.ArgumentException", f"'{name}' is not a supported encoding name.")
-    return found
+    return code_page(number)
 
 
 ENCODING = DotNetType(
@@ -184,13 +179,7 @@ class Regex:
 
     def split(self, text: str) -> TypedArray:
         """What lies between the matches, with what groups captured."""
-        made: list[str] = []
-        at = 0
-        for found in self.pattern.finditer(text):
-            made.append(text[at : found.start()])
-            made.extend(group for group in found.groups() if group is not None)
-            at = found.end()
-        return TypedArray([*made, text[at:]], "System.String")
+        return TypedArray(patterns.split(self.pattern, text), "System.String")
 
 
 class Match:

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..errors import NetException
 from ..formats import span_format
-from ..moments import TICKS_PER_SECOND, UNIX_TICKS, DateTime, DateTimeOffset, TimeSpan
+from ..moments import FILE_TIME_TICKS, TICKS_PER_SECOND, UNIX_TICKS, DateTime, DateTimeOffset, TimeSpan
 from ..typesystem import DotNetType, EnumType, Method, Property, method
 from ..values import Int64
-from .primitives import OBJECT
+from .primitives import OBJECT, format_checked
 
 DAY_OF_WEEK = EnumType(
     "System.DayOfWeek",
@@ -48,21 +48,6 @@ def _made(days: int, hours: int, minutes: int, seconds: int, milliseconds: int =
     return TimeSpan(total * TICKS_PER_SECOND + milliseconds * 10_000)
 
 
-def _span_text(span: TimeSpan, pattern: str) -> str:
-
-    try:
-        return span_format(span, pattern)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
-
-
-def _parse_span(text: str) -> TimeSpan:
-    try:
-        return TimeSpan.parse(text)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
-
-
 SPAN = DotNetType(
     "System.TimeSpan",
     base=OBJECT,
@@ -76,7 +61,7 @@ SPAN = DotNetType(
         "MaxValue": Property(lambda: TimeSpan(2**63 - 1)),
         "FromMilliseconds": method(lambda value: TimeSpan.seconds(value / 1000), "double"),
         "FromTicks": method(TimeSpan, "long"),
-        "Parse": method(_parse_span, "string"),
+        "Parse": method(format_checked(TimeSpan.parse), "string"),
         **{
             f"From{name}": method(lambda value, factor=factor: TimeSpan.seconds(value * factor), "double")
             for name, factor in _UNITS.items()
@@ -91,7 +76,7 @@ SPAN = DotNetType(
         "Milliseconds": Property(_milliseconds),
         "TotalMilliseconds": Property(_total(0.001)),
         **{f"Total{name}": Property(_total(factor)) for name, factor in _UNITS.items()},
-        "ToString": method(str) | method(_span_text, "string"),
+        "ToString": method(str) | method(format_checked(span_format), "string"),
         "Add": method(lambda span, other: TimeSpan(span.ticks + other.ticks), "timespan"),
         "Subtract": method(lambda span, other: TimeSpan(span.ticks - other.ticks), "timespan"),
         "Negate": method(lambda span: TimeSpan(-span.ticks)),
@@ -114,20 +99,6 @@ def _add_months(moment: DateTime, count: int) -> DateTime:
     last = (after - timedelta(days=1)).day
     changed = then.replace(year=year, month=month, day=min(then.day, last))
     return DateTime(DateTime.from_python(changed).ticks + moment.ticks % 10, moment.kind)
-
-
-def _moment_text(moment: DateTime, pattern: str) -> str:
-    try:
-        return moment.format(pattern)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
-
-
-def _parse(text: str, *_: object) -> DateTime:
-    try:
-        return DateTime.parse(text)
-    except ValueError as error:
-        raise NetException("System.FormatException", str(error)) from error
 
 
 def _of(
@@ -164,9 +135,9 @@ MOMENT = DotNetType(
         "Today": Property(lambda: _date(DateTime.now())),
         "MinValue": Property(lambda: DateTime(0)),
         "MaxValue": Property(lambda: DateTime(3155378975999999999)),
-        "Parse": method(_parse, "string"),
-        "FromFileTimeUtc": method(lambda ticks: DateTime(ticks + 504911232000000000, "Utc"), "long"),
-        "FromFileTime": method(lambda ticks: DateTime(ticks + 504911232000000000, "Utc").to_local(), "long"),
+        "Parse": method(format_checked(DateTime.parse), "string"),
+        "FromFileTimeUtc": method(lambda ticks: DateTime(ticks + FILE_TIME_TICKS, "Utc"), "long"),
+        "FromFileTime": method(lambda ticks: DateTime(ticks + FILE_TIME_TICKS, "Utc").to_local(), "long"),
         "SpecifyKind": method(lambda moment, kind: DateTime(moment.ticks, str(kind)), "datetime", KIND.name),
     },
     members={
@@ -184,8 +155,8 @@ MOMENT = DotNetType(
         "TimeOfDay": Property(lambda moment: TimeSpan(moment.ticks % (86400 * TICKS_PER_SECOND))),
         "ToUniversalTime": method(DateTime.to_utc),
         "ToLocalTime": method(DateTime.to_local),
-        "ToString": method(str) | method(_moment_text, "string"),
-        "ToFileTimeUtc": method(lambda moment: Int64(moment.to_utc().ticks - 504911232000000000)),
+        "ToString": method(str) | method(format_checked(DateTime.format), "string"),
+        "ToFileTimeUtc": method(lambda moment: Int64(moment.to_utc().ticks - FILE_TIME_TICKS)),
         "Add": method(lambda moment, span: DateTime(moment.ticks + span.ticks, moment.kind), "timespan"),
         "Subtract": method(_minus, "datetime") | method(_minus, "timespan"),
         "AddDays": _adding(86400),
