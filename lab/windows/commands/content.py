@@ -11,7 +11,7 @@ from lab.windows.machine import errors as win32
 from lab.windows.machine.errors import NotModelled, Win32Error
 from lab.windows.machine.files import Mode
 from lab.windows.machine.handles import Use
-from lab.windows.powershell import Call, Command, EnumValue, Parameter, PowerShellError, PSObject
+from lab.windows.powershell import Call, Command, EnumValue, Parameter, PSObject
 from lab.windows.powershell.values import Byte
 
 from . import enums
@@ -195,10 +195,7 @@ def commands(shell: Shell) -> list[Command]:
             raise not_found(found)
         entry = files.entry(found.path)
         if not entry.is_directory:
-            raise PowerShellError(
-                f"Cannot find path '{found}' because it does not exist.", "PathNotFound", "ObjectNotFound", str(found),
-                exception="System.Management.Automation.ItemNotFoundException",
-            )  # fmt: skip
+            raise not_found(found)
         call.engine.location = str(entry.path)
 
     place = Parameter("Path", position=0, from_pipeline=True, by_name=True)

@@ -12,21 +12,34 @@ from lab.windows.machine import errors as win32
 from lab.windows.machine.errors import NotModelled, Win32Error
 from lab.windows.machine.files import Entry
 from lab.windows.machine.paths import FORBIDDEN
-from lab.windows.powershell import Call, Command, NetException, Parameter, PowerShellError, PSObject
+from lab.windows.powershell import Call, Command, Parameter, PowerShellError, PSObject
 
 from . import enums
 from .fileitems import item_of
 from .registrykeys import RegistryKey
-from .support import LITERAL_PATH, Shell, cmdlet, exception, has_wildcard, matches, report, report_details, wildcard
+from .support import (
+    LITERAL_PATH,
+    Shell,
+    cmdlet,
+    exception,
+    has_wildcard,
+    matches,
+    not_interactive,
+    report,
+    report_details,
+    wildcard,
+)
 from .targets import (
     FileTarget,
     KeyTarget,
     Target,
     VariableTarget,
     chosen,
+    empty_path,
     exists,
     expanded,
     given,
+    key_denied,
     name_of,
     not_found,
     target,
@@ -67,11 +80,7 @@ def commands(shell: Shell) -> list[Command]:
         for record in call.records():
             for text, literal in given(record):
                 if not text.strip():
-                    raise PowerShellError(
-                        "Cannot bind argument to parameter 'Path' because it is an empty string.",
-                        "ParameterArgumentValidationErrorEmptyStringNotAllowed", "InvalidData",
-                        exception="System.Management.Automation.ParameterBindingException",
-                    )  # fmt: skip
+                    raise empty_path()
                 if call.switch("IsValid"):
                     yield not FORBIDDEN.search(text)
                     continue
@@ -196,7 +205,7 @@ def commands(shell: Shell) -> list[Command]:
                     denied = error.code == win32.ACCESS_DENIED
                     kind = "Unauthorized" if denied else "IO"
                     if isinstance(found, KeyTarget):
-                        call.write_error(_registry_denied(found))
+                        call.write_error(key_denied(found))
                     elif denied:
                         report(call, error, "NewItemUnauthorizedAccessError", "PermissionDenied", str(found))
                     else:
@@ -283,11 +292,11 @@ def commands(shell: Shell) -> list[Command]:
                     _remove_file(call, files.entry(found.path))
                 elif isinstance(found, KeyTarget):
                     if registry.subkeys(found.path) and not call.switch("Recurse"):
-                        raise _not_interactive()
+                        raise not_interactive()
                     try:
                         registry.delete(found.path)
                     except Win32Error:
-                        call.write_error(_registry_denied(found))
+                        call.write_error(key_denied(found))
                 else:
                     shell.environment.pop(found.name, None)
         return iter(())
@@ -296,7 +305,7 @@ def commands(shell: Shell) -> list[Command]:
         if entry.is_directory:
             inside = files.children(entry.path) if not entry.link else []
             if inside and not call.switch("Recurse"):
-                raise _not_interactive()
+                raise not_interactive()
             for child in inside:
                 _remove_file(call, child)
         try:
@@ -449,18 +458,3 @@ def commands(shell: Shell) -> list[Command]:
         test_path, get_item, get_child_item, new_item, set_item, remove_item, move_item, rename_item, copy_item,
         resolve_path, convert_path,
     ]  # fmt: skip
-
-
-def _registry_denied(found: KeyTarget) -> PowerShellError:
-    return PowerShellError(
-        "Requested registry access is not allowed.",
-        "System.Security.SecurityException", "PermissionDenied", found.path,
-        exception=NetException("System.Security.SecurityException", "Requested registry access is not allowed."),
-    )  # fmt: skip
-
-
-def _not_interactive() -> PowerShellError:
-    return PowerShellError(
-        "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available.",
-        "InvalidOperation", "InvalidOperation", exception="System.Management.Automation.PSInvalidOperationException",
-    )  # fmt: skip

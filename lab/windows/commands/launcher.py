@@ -70,22 +70,26 @@ def gpu_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(names)}
 
 
-class ModelledProgram:
-    """A process of the stand-in."""
+class Program:
+    """A program that was started; see lab.windows.machine.launch.Running.
 
-    def __init__(self, process: subprocess.Popen[bytes], code: Path) -> None:
+    `exit_code` gives the whole code, of which Linux keeps 8 bits, for the process's status. It is asked once.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], pid: int, exit_code: Callable[[int], int]) -> None:
         self._process = process
-        self._file = code
+        self._exit_code = exit_code
         self._code: int | None = None
-        self.pid = process.pid
+        self.pid = pid
         self.stdin: IO[bytes] | None = process.stdin
         self.stdout: IO[bytes] | None = process.stdout
         self.stderr: IO[bytes] | None = process.stderr
 
     def poll(self) -> int | None:
-        status = self._process.poll()
-        if status is not None and self._code is None:
-            self._code = self._exit_code(status)
+        if self._code is None:
+            status = self._process.poll()
+            if status is not None:
+                self._code = self._exit_code(status)
         return self._code
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -94,8 +98,16 @@ class ModelledProgram:
         assert code is not None
         return code
 
-    def _exit_code(self, status: int) -> int:
-        """The whole exit code, of which Linux keeps 8 bits; who ends a process gives it one, 1 for the most part."""
+
+class ModelledProgram(Program):
+    """A process of the stand-in, which writes its exit code to a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], code: Path) -> None:
+        super().__init__(process, process.pid, self._read_code)
+        self._file = code
+
+    def _read_code(self, status: int) -> int:
+        """What the process wrote; who ends a process gives it a code, 1 for the most part."""
         try:
             return int(self._file.read_text())
         except FileNotFoundError:
@@ -107,46 +119,29 @@ class ModelledProgram:
         self._process.kill()
 
 
-class WineProgram:
+class WineProgram(Program):
     """A program under Wine. The process that was started is the starter's; the program's own is found by its mark."""
 
     def __init__(self, process: subprocess.Popen[bytes], launch: Launch, processes: Processes, mark: str) -> None:
-        self._process = process
-        self._launch = launch
+        super().__init__(process, _appeared(process, processes, mark), launch.exit_code)
         self._processes = processes
-        self._code: int | None = None
-        self.stdin: IO[bytes] | None = process.stdin
-        self.stdout: IO[bytes] | None = process.stdout
-        self.stderr: IO[bytes] | None = process.stderr
-        self.pid = self._find(mark)
-
-    def poll(self) -> int | None:
-        if self._code is None:
-            status = self._process.poll()
-            if status is not None:
-                self._code = self._launch.exit_code(status)
-        return self._code
-
-    def wait(self, timeout_s: float | None = None) -> int:
-        self._process.wait(timeout_s)
-        code = self.poll()
-        assert code is not None
-        return code
 
     def kill(self) -> None:
         self._processes.kill(self.pid)
 
-    def _find(self, mark: str) -> int:
-        end = time.monotonic() + APPEARANCE_S
-        while time.monotonic() < end:
-            found = self._processes.started(mark)
-            if found:
-                return found
-            if self._process.poll() is not None:
-                # It has ended already, or could not be started; its number was nobody's to see.
-                return self._process.pid
-            time.sleep(0.01)
-        raise Win32Error(FILE_NOT_FOUND, "the program under Wine does not appear")
+
+def _appeared(process: subprocess.Popen[bytes], processes: Processes, mark: str) -> int:
+    """The number of the program that was started under Wine, as soon as it can be seen."""
+    end = time.monotonic() + APPEARANCE_S
+    while time.monotonic() < end:
+        found = processes.started(mark)
+        if found:
+            return found
+        if process.poll() is not None:
+            # It has ended already, or could not be started; its number was nobody's to see.
+            return process.pid
+        time.sleep(0.01)
+    raise Win32Error(FILE_NOT_FOUND, "the program under Wine does not appear")
 
 
 def wine_of(machine: Machine) -> Wine:

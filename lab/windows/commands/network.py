@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lab.windows.machine.errors import NotModelled, Win32Error
@@ -24,9 +25,11 @@ from . import enums
 from .support import Shell, cim_error, cmdlet, has_wildcard, wildcard
 
 CIM = "Microsoft.Management.Infrastructure.CimInstance"
-STANDARD = f"{CIM}#root/standardcimv2"
+STANDARD = "root/standardcimv2"
 STORES = {"persistentstore": PERSISTENT, "activestore": ACTIVE, "localhost": PERSISTENT}
 STORE = Parameter("PolicyStore")
+#: Bits of NET_FW_PROFILE_TYPE2.
+PROFILE_BITS = {"Domain": 1, "Private": 2, "Public": 4}
 JOB_ERROR = "Microsoft.PowerShell.Cmdletization.Cim.CimJobException"
 
 
@@ -83,13 +86,11 @@ def _network(shell: Shell) -> list[Command]:
                 "OwningProcess": UInt32(connection.pid),
             }
             if all(any(_same(made[name], value) for value in values) for name, values in asked.items()):
-                found.append(cim("MSFT_NetTCPConnection", "root/standardcimv2", made))
+                found.append(cim("MSFT_NetTCPConnection", STANDARD, made))
         yield from found
-        if not found:
-            # Each property that matched nothing by itself is named.
-            for name, values in asked.items():
-                call.write_error(nothing_found("MSFT_NetTCPConnection", name, values[0]))
-                return
+        if asked and not found:
+            name, values = next(iter(asked.items()))
+            call.write_error(nothing_found("MSFT_NetTCPConnection", name, values[0]))
 
     def _same(left: object, right: object) -> bool:
         if isinstance(left, str) and isinstance(right, str):
@@ -122,7 +123,7 @@ def _network(shell: Shell) -> list[Command]:
             names = ("IPAddress", "InterfaceAlias", "InterfaceIndex", "AddressFamily")
             if all(not call.has(name) or any(_same(made[name], value) for value in call.get(name)) for name in names):
                 found += 1
-                yield cim("MSFT_NetIPAddress", "root/standardcimv2", made)
+                yield cim("MSFT_NetIPAddress", STANDARD, made)
         if not found and call.bound:
             name, values = next(iter(call.bound.items()))
             call.write_error(nothing_found("MSFT_NetIPAddress", name, values[0]))
@@ -138,7 +139,7 @@ def _network(shell: Shell) -> list[Command]:
                 "InterfaceIndex": UInt32(index),
                 "NetworkCategory": shown,
             }
-            yield cim("MSFT_NetConnectionProfile", "root/standardcimv2", made)
+            yield cim("MSFT_NetConnectionProfile", STANDARD, made)
 
     return [get_net_tcp_connection, get_net_ip_address, get_net_connection_profile]
 
@@ -156,7 +157,7 @@ def _firewall(shell: Shell) -> list[Command]:
 
     def shown(rule: Rule, source: str) -> PSObject:
         local = source == PERSISTENT
-        profile = sum({"Domain": 1, "Private": 2, "Public": 4}[name] for name in rule.profiles)
+        profile = sum(PROFILE_BITS[name] for name in rule.profiles)
         group = GROUPS.get(rule.group, rule.group) or None
         description = rule.description or None
         properties: dict[str, object] = {
@@ -183,7 +184,7 @@ def _firewall(shell: Shell) -> list[Command]:
             "PolicyStoreSource": PERSISTENT if local else "GroupPolicy",
             "CreationClassName": f"MSFT|FW|FirewallRule|{rule.name}",
         }
-        return cim("MSFT_NetFirewallRule", "root/standardcimv2", properties)
+        return cim("MSFT_NetFirewallRule", STANDARD, properties)
 
     def every(store: str) -> list[tuple[Rule, str]]:
         if store == PERSISTENT:
@@ -269,9 +270,9 @@ def _firewall(shell: Shell) -> list[Command]:
             value = call.get("Profile").value
             if value == 65535:
                 raise NotModelled("-Profile NotApplicable")
-            bits = {"Domain": 1, "Private": 2, "Public": 4}
             # All three together are the same as Any.
-            changes["profiles"] = () if value in (0, 7) else tuple(name for name in PROFILES if value & bits[name])
+            named = tuple(name for name in PROFILES if value & PROFILE_BITS[name])
+            changes["profiles"] = () if value in (0, 7) else named
         if call.has("Direction"):
             changes["direction"] = "In" if str(call.get("Direction")) == "Inbound" else "Out"
         if call.has("Action"):
@@ -350,47 +351,27 @@ def _firewall(shell: Shell) -> list[Command]:
                 changed = applied(call, rule)
                 if call.has("NewDisplayName"):
                     changed = replace(changed, display_name=call.get("NewDisplayName"))
-                if not call.what_if:
-                    _changed(call, changed)
-                if call.switch("PassThru"):
-                    yield shown(changed, PERSISTENT)
+                yield from done(call, changed, partial(firewall.change, changed))
 
-    def _changed(call: Call, rule: Rule) -> None:
-        try:
-            firewall.change(rule)
-        except Win32Error as error:
-            raise cim_error(error, rule.name) from error
+    def done(call: Call, rule: Rule, change: Callable[[], None]) -> Iterator[object]:
+        """Changes something about a rule, unless only asked what would be, and gives the rule where it is wanted."""
+        if not call.what_if:
+            try:
+                change()
+            except Win32Error as error:
+                raise cim_error(error, rule.name) from error
+        if call.switch("PassThru"):
+            yield shown(rule, PERSISTENT)
 
-    def switched(call: Call, active: bool) -> Iterator[object]:
-        for record in call.records():
-            for rule, _ in list(found(call, record)):
-                changed = replace(rule, active=active)
-                if not call.what_if:
-                    _changed(call, changed)
-                if call.switch("PassThru"):
-                    yield shown(changed, PERSISTENT)
+    def switch(name: str, active: bool) -> Command:
+        @cmdlet(name, *selectors, chosen_rules, pass_through, should_process=True, error_class=name)
+        def run(call: Call) -> Iterator[object]:
+            for record in call.records():
+                for rule, _ in list(found(call, record)):
+                    changed = replace(rule, active=active)
+                    yield from done(call, changed, partial(firewall.change, changed))
 
-    @cmdlet(
-        "Enable-NetFirewallRule",
-        *selectors,
-        chosen_rules,
-        pass_through,
-        should_process=True,
-        error_class="Enable-NetFirewallRule",
-    )
-    def enable_rule(call: Call) -> Iterator[object]:
-        yield from switched(call, True)
-
-    @cmdlet(
-        "Disable-NetFirewallRule",
-        *selectors,
-        chosen_rules,
-        pass_through,
-        should_process=True,
-        error_class="Disable-NetFirewallRule",
-    )
-    def disable_rule(call: Call) -> Iterator[object]:
-        yield from switched(call, False)
+        return run
 
     @cmdlet(
         "Remove-NetFirewallRule", *choosers, *conditions, chosen_rules, pass_through, should_process=True,
@@ -403,13 +384,7 @@ def _firewall(shell: Shell) -> list[Command]:
             ) and not call.switch("All"):
                 raise NotModelled("Remove-NetFirewallRule of all rules without -All")
             for rule, _ in list(found(call, record)):
-                if not call.what_if:
-                    try:
-                        firewall.remove(rule.name)
-                    except Win32Error as error:
-                        raise cim_error(error, rule.name) from error
-                if call.switch("PassThru"):
-                    yield shown(rule, PERSISTENT)
+                yield from done(call, rule, partial(firewall.remove, rule.name))
 
     associated = Parameter("AssociatedNetFirewallRule", "object", from_pipeline=True)
 
@@ -433,11 +408,8 @@ def _firewall(shell: Shell) -> list[Command]:
                     if wanted is None or found_rule.name.lower() == wanted:
                         made = properties(found_rule)
                         if all(_asked(made[key], call.get(key)) for key in ("Program", "Protocol") if call.has(key)):
-                            yield cim(
-                                kind,
-                                "root/standardcimv2",
-                                {**made, "InstanceID": found_rule.name, "PolicyStoreSource": source},
-                            )
+                            more = {"InstanceID": found_rule.name, "PolicyStoreSource": source}
+                            yield cim(kind, STANDARD, {**made, **more})
 
         return get_filter
 
@@ -487,7 +459,7 @@ def _firewall(shell: Shell) -> list[Command]:
             return enumerated(enums.ACTION, value or "NotConfigured")
 
         aliases = list(profile.disabled_interfaces) or ["NotConfigured"]
-        return cim("MSFT_NetFirewallProfile", "root/standardcimv2", {
+        return cim("MSFT_NetFirewallProfile", STANDARD, {
             "Name": profile.name,
             "Profile": profile.name,
             "Enabled": flag(profile.enabled),
@@ -509,8 +481,9 @@ def _firewall(shell: Shell) -> list[Command]:
         })  # fmt: skip
 
     return [
-        get_rule, new_rule, set_rule, enable_rule, disable_rule, remove_rule, port_filter, address_filter,
-        application_filter, get_profile,
+        get_rule, new_rule, set_rule,
+        switch("Enable-NetFirewallRule", True), switch("Disable-NetFirewallRule", False),
+        remove_rule, port_filter, address_filter, application_filter, get_profile,
     ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from lab.windows.powershell.values import Int64
 from . import enums
 from .fileitems import moment
 from .streams import text_pipe
-from .support import Shell, cmdlet, has_wildcard, net, wildcard
+from .support import Shell, cmdlet, has_wildcard, net, not_interactive, wildcard
 from .targets import FileTarget, target
 
 PROCESS_ERROR = "Microsoft.PowerShell.Commands.ProcessCommandException"
@@ -206,11 +206,7 @@ def commands(shell: Shell) -> list[Command]:
                     continue
                 if not call.switch("Force") and seen.sid != shell.session.identity.sid:
                     # It would ask before it ends what belongs to somebody else.
-                    raise PowerShellError(
-                        "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available.",
-                        "InvalidOperation", "InvalidOperation",
-                        exception="System.Management.Automation.PSInvalidOperationException",
-                    )  # fmt: skip
+                    raise not_interactive()
                 try:
                     end(shell, seen)
                 except NetException as error:
@@ -270,10 +266,7 @@ def commands(shell: Shell) -> list[Command]:
     def start_process(call: Call) -> Iterator[object]:
         redirects = [name for name in call.bound if name.startswith("Redirect")]
         if call.has("WindowStyle") and call.switch("NoNewWindow"):
-            raise PowerShellError(
-                'Parameters "-NoNewWindow" and "-WindowStyle" cannot be specified at the same time.',
-                "InvalidOperationException", "InvalidOperation", exception="System.InvalidOperationException",
-            )  # fmt: skip
+            raise _refused('Parameters "-NoNewWindow" and "-WindowStyle" cannot be specified at the same time.')
         if not redirects and not call.switch("NoNewWindow"):
             raise NotModelled(
                 "Start-Process without -NoNewWindow or redirection, which goes through the desktop's shell"
@@ -284,10 +277,7 @@ def commands(shell: Shell) -> list[Command]:
         if call.has("WorkingDirectory"):
             place = target(shell, call, call.get("WorkingDirectory"))
             if not isinstance(place, FileTarget) or not files.is_directory(place.path):
-                raise PowerShellError(
-                    "This command cannot be run due to the error: The directory name is invalid.",
-                    "InvalidOperationException", "InvalidOperation", exception="System.InvalidOperationException",
-                )  # fmt: skip
+                raise _refused("This command cannot be run due to the error: The directory name is invalid.")
             directory = str(place)
         opened: list[tuple[IO[bytes] | None, Handle | None, str]] = []
         try:
@@ -298,16 +288,13 @@ def commands(shell: Shell) -> list[Command]:
             ]
             opened += streams
             if streams[1][2] and streams[1][2] == streams[2][2]:
-                raise PowerShellError(
+                raise _refused(
                     'This command cannot be run because "RedirectStandardOutput" and "RedirectStandardError" are same. '
-                    "Give different inputs and Run your command again.",
-                    "InvalidOperationException", "InvalidOperation", exception="System.InvalidOperationException",
-                )  # fmt: skip
+                    "Give different inputs and Run your command again."
+                )
             with files.at(call.engine.location):
                 program = find_program(files, call.get("FilePath"), shell.environment)
-            line = (
-                f"{quoted(str(program)) if ' ' not in str(program) else chr(34) + str(program) + chr(34)} {arguments}"
-            )
+            line = f"{quoted(str(program))} {arguments}"
             environment = dict(shell.environment)
             if call.switch("UseNewEnvironment"):
                 environment = dict(shell.session.environment())
@@ -323,10 +310,7 @@ def commands(shell: Shell) -> list[Command]:
             for _, handle, _ in opened:
                 if handle:
                     handle.close()
-            raise PowerShellError(
-                f"This command cannot be run due to the error: {text}.",
-                "InvalidOperationException", "InvalidOperation", exception="System.InvalidOperationException",
-            ) from error  # fmt: skip
+            raise _refused(f"This command cannot be run due to the error: {text}.") from error
         finally:
             for stream, _, _ in opened:
                 if stream:
@@ -341,6 +325,13 @@ def commands(shell: Shell) -> list[Command]:
             yield process
 
     return [get_process, stop_process, wait_process, start_process]
+
+
+def _refused(text: str) -> PowerShellError:
+    """Why Start-Process starts nothing."""
+    return PowerShellError(
+        text, "InvalidOperationException", "InvalidOperation", exception="System.InvalidOperationException"
+    )
 
 
 def types(shell: Shell) -> list[DotNetType]:

@@ -87,18 +87,14 @@ def from_script(data: object, kind: Kind | None) -> tuple[Kind, Data]:
             if not isinstance(data, list):
                 raise ValueError
             return kind, [str(item) for item in data]
+        if isinstance(data, list | bytes | bytearray):
+            raise ValueError
     except (ValueError, TypeError):
         raise NetException(
             "System.ArgumentException",
             "The type of the value object did not match the specified RegistryValueKind or the object could not be "
             "properly converted.",
         ) from None
-    if isinstance(data, list | bytes | bytearray):
-        raise NetException(
-            "System.ArgumentException",
-            "The type of the value object did not match the specified RegistryValueKind or the object could not be "
-            "properly converted.",
-        )
     return kind, "" if data is None else str(data)
 
 

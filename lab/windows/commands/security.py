@@ -8,7 +8,17 @@ from typing import Any
 
 from lab.windows.machine.environment import Scope
 from lab.windows.machine.errors import ComError, NotModelled, Win32Error
-from lab.windows.machine.identity import ADMINISTRATORS, USERS, Identity
+from lab.windows.machine.identity import (
+    ADMINISTRATORS,
+    AUTHENTICATED_USERS,
+    CREATOR_OWNER,
+    EVERYONE,
+    LOCAL_SERVICE,
+    NETWORK_SERVICE,
+    SYSTEM,
+    USERS,
+    Identity,
+)
 from lab.windows.powershell import DotNetType, EnumValue, Hashtable, NetException, Property, PSObject, method
 from lab.windows.powershell.dotnet.streams import STREAM, Stream
 
@@ -16,10 +26,9 @@ from . import enums
 from .support import Shell, net
 
 WELL_KNOWN = {
-    "WorldSid": "S-1-1-0", "CreatorOwnerSid": "S-1-3-0", "AuthenticatedUserSid": "S-1-5-11",
-    "LocalSystemSid": "S-1-5-18", "LocalServiceSid": "S-1-5-19", "NetworkServiceSid": "S-1-5-20",
-    "BuiltinAdministratorsSid": "S-1-5-32-544",
-    "BuiltinUsersSid": "S-1-5-32-545",
+    "WorldSid": EVERYONE, "CreatorOwnerSid": CREATOR_OWNER, "AuthenticatedUserSid": AUTHENTICATED_USERS,
+    "LocalSystemSid": SYSTEM, "LocalServiceSid": LOCAL_SERVICE, "NetworkServiceSid": NETWORK_SERVICE,
+    "BuiltinAdministratorsSid": ADMINISTRATORS, "BuiltinUsersSid": USERS,
 }  # fmt: skip
 ROLES = {"Administrator": ADMINISTRATORS, "User": USERS}
 CONNECT_S = 21.0
@@ -178,7 +187,7 @@ def _security(shell: Shell) -> list[DotNetType]:
             "Name": Property(lambda found: found.identity.name),
             "User": Property(lambda found: SecurityIdentifier(found.identity.sid)),
             "Groups": Property(lambda found: [SecurityIdentifier(sid) for sid in sorted(found.identity.groups)]),
-            "IsSystem": Property(lambda found: found.identity.sid == "S-1-5-18"),
+            "IsSystem": Property(lambda found: found.identity.sid == SYSTEM),
             "IsAuthenticated": Property(lambda found: True),
             "Dispose": method(lambda found: None),
         },

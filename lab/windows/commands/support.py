@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from lab.windows.machine import Machine, Session
@@ -128,6 +129,14 @@ def terminating(error: Win32Error) -> PowerShellError:
     )
 
 
+def not_interactive() -> PowerShellError:
+    """What a cmdlet says that would ask before it goes on."""
+    return PowerShellError(
+        "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available.",
+        "InvalidOperation", "InvalidOperation", exception="System.Management.Automation.PSInvalidOperationException",
+    )  # fmt: skip
+
+
 def report(call: Call, error: Win32Error, error_id: str, category: str, target: object) -> None:
     """A non-terminating error with .NET's exception in it."""
     thrown = exception(error)
@@ -155,6 +164,7 @@ def cim_error(error: ComError | Win32Error, target: object = None) -> PowerShell
     return PowerShellError(text, error_id, known, target, exception=thrown)
 
 
+@lru_cache
 def wildcard(pattern: str) -> re.Pattern[str]:
     """A wildcard of PowerShell (about_Wildcards) as a regular expression."""
     parts = ["^"]

@@ -229,10 +229,7 @@ def condition(text: str) -> Callable[[dict[str, object]], bool]:
     while True:
         match = CONDITION.match(text, position)
         if not match:
-            raise PowerShellError(
-                "Invalid query ", "HRESULT 0x80041017", "InvalidArgument",
-                exception="Microsoft.Management.Infrastructure.CimException",
-            )  # fmt: skip
+            raise _invalid_query()
         tests.append(_test(match))
         position = match.end()
         if position >= len(text):
@@ -255,10 +252,7 @@ def _test(match: re.Match[str]) -> Callable[[dict[str, object]], bool]:
 
     def run(properties: dict[str, object]) -> bool:
         if name not in properties:
-            raise PowerShellError(
-                "Invalid query ", "HRESULT 0x80041017", "InvalidArgument",
-                exception="Microsoft.Management.Infrastructure.CimException",
-            )  # fmt: skip
+            raise _invalid_query()
         value = properties[name]
         if operator == "like":
             pattern = "".join(".*" if c == "%" else "." if c == "_" else re.escape(c) for c in text or "")
@@ -277,6 +271,13 @@ def _test(match: re.Match[str]) -> Callable[[dict[str, object]], bool]:
         return COMPARISONS[operator](left, right)
 
     return run
+
+
+def _invalid_query() -> PowerShellError:
+    return PowerShellError(
+        "Invalid query ", "HRESULT 0x80041017", "InvalidArgument",
+        exception="Microsoft.Management.Infrastructure.CimException",
+    )  # fmt: skip
 
 
 def _number(text: str) -> int:

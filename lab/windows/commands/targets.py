@@ -98,11 +98,7 @@ def target(shell: Shell, call: Call, text: str) -> Target:
             exception="System.Management.Automation.DriveNotFoundException",
         )  # fmt: skip
     if not text:
-        raise PowerShellError(
-            "Cannot bind argument to parameter 'Path' because it is an empty string.",
-            "ParameterArgumentValidationErrorEmptyStringNotAllowed", "InvalidData",
-            exception="System.Management.Automation.ParameterBindingException",
-        )  # fmt: skip
+        raise empty_path()
     if text == "~" or text[:2] in ("~\\", "~/"):
         text = shell.environment["USERPROFILE"] + text[1:]
     files = shell.session.files
@@ -170,9 +166,31 @@ def not_found(found: Target) -> PowerShellError:
     shown = (
         found.shown if isinstance(found, KeyTarget) else found.name if isinstance(found, VariableTarget) else str(found)
     )
+    return no_such_path(shown)
+
+
+def no_such_path(shown: str) -> PowerShellError:
+    """What cmdlets say of a text that names nothing, or cannot be a path."""
     return PowerShellError(
         f"Cannot find path '{shown}' because it does not exist.",
         "PathNotFound", "ObjectNotFound", shown, exception="System.Management.Automation.ItemNotFoundException",
+    )  # fmt: skip
+
+
+def empty_path() -> PowerShellError:
+    """What binding says of a path without a character."""
+    return PowerShellError(
+        "Cannot bind argument to parameter 'Path' because it is an empty string.",
+        "ParameterArgumentValidationErrorEmptyStringNotAllowed", "InvalidData",
+        exception="System.Management.Automation.ParameterBindingException",
+    )  # fmt: skip
+
+
+def key_denied(found: KeyTarget) -> PowerShellError:
+    """What cmdlets say of a registry key that must not be changed."""
+    return PowerShellError(
+        "Requested registry access is not allowed.", "System.Security.SecurityException", "PermissionDenied",
+        found.path, exception="System.Security.SecurityException",
     )  # fmt: skip
 
 
@@ -184,22 +202,14 @@ def chosen(shell: Shell, call: Call, record: dict[str, object]) -> Iterator[Targ
         except PowerShellError as error:
             call.write_error(error)
             continue
-        except Win32Error as error:
-            call.write_error(not_found_text(text, error))
+        except Win32Error:
+            call.write_error(no_such_path(text))
             continue
         for one in found:
             if exists(shell, one):
                 yield one
             else:
                 call.write_error(not_found(one))
-
-
-def not_found_text(text: str, error: Win32Error) -> PowerShellError:
-    """What is said of a text that cannot be a path."""
-    return PowerShellError(
-        f"Cannot find path '{text}' because it does not exist.",
-        "PathNotFound", "ObjectNotFound", text, exception="System.Management.Automation.ItemNotFoundException",
-    )  # fmt: skip
 
 
 def given(record: dict[str, object], default: str | None = None) -> Iterator[tuple[str, bool]]:

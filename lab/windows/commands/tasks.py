@@ -22,7 +22,7 @@ from lab.windows.powershell.values import UInt32
 
 from . import enums
 from .network import cim, enumerated, nothing_found
-from .support import Shell, cim_error, cmdlet, has_wildcard, wildcard
+from .support import Shell, cim_error, cmdlet, has_wildcard, not_interactive, wildcard
 
 NAMESPACE = "Root/Microsoft/Windows/TaskScheduler"
 #: When a task that never ran ran last, as the provider has it.
@@ -225,10 +225,7 @@ def commands(shell: Shell) -> list[Command]:
     def new_trigger(call: Call) -> Iterator[object]:
         kinds = [kind for kind in ("AtStartup", "AtLogOn", "Once", "Daily") if call.switch(kind)]
         if len(kinds) != 1 or (kinds[0] in ("Once", "Daily")) != call.has("At"):
-            raise PowerShellError(
-                "Parameter set cannot be resolved using the specified named parameters.", "AmbiguousParameterSet",
-                "InvalidArgument", exception="System.Management.Automation.ParameterBindingException",
-            )  # fmt: skip
+            raise _ambiguous()
         kind = {
             "AtStartup": "BootTrigger",
             "AtLogOn": "LogonTrigger",
@@ -397,10 +394,7 @@ def commands(shell: Shell) -> list[Command]:
             made = record.get("InputObject")
             ways = [key for key in ("Xml", "Action") if call.has(key)] + (["InputObject"] if made is not None else [])
             if len(ways) != 1:
-                raise PowerShellError(
-                    "Parameter set cannot be resolved using the specified named parameters.", "AmbiguousParameterSet",
-                    "InvalidArgument", exception="System.Management.Automation.ParameterBindingException",
-                )  # fmt: skip
+                raise _ambiguous()
             folder = call.get("TaskPath") or "\\"
             # A folder without its backslashes is understood.
             folder = re.sub(r"\\+", r"\\", f"\\{folder}\\")
@@ -443,11 +437,7 @@ def commands(shell: Shell) -> list[Command]:
                     continue
                 if not call.has("Confirm") or call.switch("Confirm"):
                     # Its ConfirmImpact is high: it asks, and nobody can answer.
-                    raise PowerShellError(
-                        "Windows PowerShell is in NonInteractive mode. Read and Prompt functionality is not available.",
-                        "InvalidOperation", "InvalidOperation",
-                        exception="System.Management.Automation.PSInvalidOperationException",
-                    )  # fmt: skip
+                    raise not_interactive()
                 _do(lambda task=task: tasks.unregister(task.folder, task.name), task.name)
         return iter(())
 
@@ -476,6 +466,13 @@ def commands(shell: Shell) -> list[Command]:
         verb("Enable-ScheduledTask", lambda task: tasks.enable(task.folder, task.name, True)),
         verb("Disable-ScheduledTask", lambda task: tasks.enable(task.folder, task.name, False)),
     ]  # fmt: skip
+
+
+def _ambiguous() -> PowerShellError:
+    return PowerShellError(
+        "Parameter set cannot be resolved using the specified named parameters.", "AmbiguousParameterSet",
+        "InvalidArgument", exception="System.Management.Automation.ParameterBindingException",
+    )  # fmt: skip
 
 
 def _text(seconds: int | None) -> str | None:

@@ -105,16 +105,16 @@ class Acls:
     def get(self, path: FullPath, is_directory: bool) -> Acl:
         """The list of a path, whether it was ever set or not."""
         own = self._own(path)
+        owner = own["owner"] if own else self._owner(path)
         protected = bool(own and own["protected"])
         inherited: tuple[Entry, ...] = ()
         if own and own.get("kept") is not None:
             inherited = tuple(Entry(**entry) for entry in own["kept"])
         elif path.parts and not protected:
-            owner = own["owner"] if own else self._owner(path)
             inherited = self._passed_on(path.parent, is_directory, owner)
         entries = [Entry(**entry) for entry in own["entries"]] if own else []
         ordered = sorted(entries, key=lambda entry: entry.allow) + list(inherited)
-        return Acl(own["owner"] if own else self._owner(path), tuple(ordered), protected)
+        return Acl(owner, tuple(ordered), protected)
 
     def set_entries(self, path: FullPath, entries: Iterable[Entry], protected: bool) -> None:
         """Sets a path's own entries; `protected`: nothing comes from above any more."""
@@ -166,25 +166,21 @@ class Acls:
             del document[key]
 
     def _record(self, document: dict[str, Any], path: FullPath) -> dict[str, Any]:
-        default = self._default(path)
-        made = {
-            "owner": self._owner(path),
-            "protected": bool(default and default.protected),
-            "entries": [asdict(entry) for entry in default.entries] if default else [],
-        }
-        record: dict[str, Any] = document.setdefault(path.key, made)
+        record: dict[str, Any] = document.setdefault(path.key, self._unset(path))
         return record
 
     def _own(self, path: FullPath) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._store.read(DOCUMENT).get(path.key)
+        return self._unset(path) if found is None and self._default(path) else found
+
+    def _unset(self, path: FullPath) -> dict[str, Any]:
+        """The record of a path on which nothing was set yet."""
         default = self._default(path)
-        if found is None and default is not None:
-            return {
-                "owner": default.owner,
-                "protected": default.protected,
-                "entries": [asdict(entry) for entry in default.entries],
-            }
-        return found
+        return {
+            "owner": self._owner(path),
+            "protected": bool(default and default.protected),
+            "entries": [asdict(entry) for entry in default.entries] if default else [],
+        }
 
     def _owner(self, path: FullPath) -> str:
         default = self._default(path)

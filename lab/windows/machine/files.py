@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -227,34 +227,22 @@ class FileSystem:
 
     def read(self, path: str | FullPath) -> bytes:
         """A file's bytes, read as [IO.File]::ReadAllBytes does: sharing with readers only."""
-        opened = self.open(path, Mode.Open, Use.READ, Use.READ)
-        try:
+        with closing(self.open(path, Mode.Open, Use.READ, Use.READ)) as opened:
             return opened.stream.read()
-        finally:
-            opened.close()
 
     def read_shared(self, path: str | FullPath) -> bytes:
         """A file's bytes, read as Get-Content does: also while it is being written."""
-        opened = self.open(path, Mode.Open, Use.READ, Use.READ | Use.WRITE)
-        try:
+        with closing(self.open(path, Mode.Open, Use.READ, Use.READ | Use.WRITE)) as opened:
             return opened.stream.read()
-        finally:
-            opened.close()
 
     def write(self, path: str | FullPath, data: bytes) -> None:
         """Makes or overwrites a file, as [IO.File]::WriteAllBytes does."""
-        opened = self.open(path, Mode.Create, Use.WRITE, Use.READ)
-        try:
+        with closing(self.open(path, Mode.Create, Use.WRITE, Use.READ)) as opened:
             opened.write(data)
-        finally:
-            opened.close()
 
     def append(self, path: str | FullPath, data: bytes) -> None:
-        opened = self.open(path, Mode.Append, Use.WRITE, Use.READ)
-        try:
+        with closing(self.open(path, Mode.Append, Use.WRITE, Use.READ)) as opened:
             opened.write(data)
-        finally:
-            opened.close()
 
     def set_read_only(self, path: str | FullPath, read_only: bool) -> None:
         found = self.entry(path)
@@ -364,17 +352,13 @@ class FileSystem:
         found = self.entry(source)
         if found.is_directory:
             raise Win32Error(ACCESS_DENIED, str(found.path))
-        opened = self.open(found.path, Mode.Open, Use.READ, Use.READ)
-        try:
-            mode = Mode.Create if overwrite else Mode.CreateNew
-            made = self.open(target, mode, Use.WRITE, Use.NONE)
-            try:
-                while chunk := opened.stream.read(CHUNK):
-                    made.write(chunk)
-            finally:
-                made.close()
-        finally:
-            opened.close()
+        mode = Mode.Create if overwrite else Mode.CreateNew
+        with (
+            closing(self.open(found.path, Mode.Open, Use.READ, Use.READ)) as opened,
+            closing(self.open(target, mode, Use.WRITE, Use.NONE)) as made,
+        ):
+            while chunk := opened.stream.read(CHUNK):
+                made.write(chunk)
         there = self.entry(target)
         os.utime(there.host, (found.accessed, found.written))
         if found.read_only:

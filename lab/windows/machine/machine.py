@@ -17,7 +17,7 @@ from .firewall import RULES, Firewall
 from .handles import Handles
 from .hives import Adapter
 from .host import Host, LinuxHost
-from .identity import Accounts, Identity, system
+from .identity import SYSTEM, Accounts, Identity, system
 from .launch import MODELLED, REPOSITORY, Launcher
 from .network import Network
 from .processes import Processes
@@ -198,7 +198,7 @@ class Machine:
             ("\\Microsoft\\Windows\\Defrag\\", "ScheduledDefrag", r"%windir%\system32\defrag.exe"),
             ("\\Microsoft\\Windows\\SystemRestore\\", "SR", r"%windir%\system32\srtasks.exe"),
         ):
-            principal = Principal("LocalSystem", "S-1-5-18", run_level="HighestAvailable")
+            principal = Principal("LocalSystem", SYSTEM, run_level="HighestAvailable")
             task = Task((Action(command),), principal=principal, context="LocalSystem", version="1.4")
             settings = replace(task.settings, allow_demand_start=True, hidden=True, unified_engine=True)
             tasks.register(folder, name, taskxml.checked(replace(task, settings=settings)), replace_existing=True)

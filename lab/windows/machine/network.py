@@ -34,9 +34,6 @@ class PortRange:
     last: int
     administered: bool = False
 
-    def holds(self, port: int) -> bool:
-        return self.first <= port <= self.last
-
 
 class Network:
     """The machine's network. Its category is Public until somebody says otherwise, as on a new Windows 11."""
@@ -71,10 +68,11 @@ class Network:
         """All TCP sockets. Where Wine's server holds one, it is the program's that asked for it."""
         sockets = list(self._host.sockets())
         owners = self._owners(sockets)
+        known = {process.pid for process in self._processes.all()}
         return [
             Connection(
                 socket.local_address, socket.local_port, socket.remote_address, socket.remote_port, socket.state,
-                self._owner(socket, owners),
+                _owner(socket, known, owners),
             )
             for socket in sockets
         ]  # fmt: skip
@@ -133,12 +131,12 @@ class Network:
                     break
         return owners
 
-    def _owner(self, socket: Socket, owners: dict[int, int]) -> int:
-        known = {process.pid for process in self._processes.all()}
-        holders = [pid for pid in socket.pids if pid in known]
-        if holders:
-            return holders[0]
-        if socket.state == "TimeWait":
-            return 0
-        # What the model does not see counts as the kernel's: on Windows, drivers listen under this number.
-        return owners.get(socket.local_port, SYSTEM_PID)
+
+def _owner(socket: Socket, known: set[int], owners: dict[int, int]) -> int:
+    holders = [pid for pid in socket.pids if pid in known]
+    if holders:
+        return holders[0]
+    if socket.state == "TimeWait":
+        return 0
+    # What the model does not see counts as the kernel's: on Windows, drivers listen under this number.
+    return owners.get(socket.local_port, SYSTEM_PID)

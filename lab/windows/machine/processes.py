@@ -131,15 +131,6 @@ class Processes:
             raise NotModelled(f"ending process {pid}")
         self._host.kill(pid)
 
-    def wait(self, pid: int, timeout_s: float | None) -> bool:
-        """Waits until a process has ended; whether it did before the time was over."""
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        while self._host.alive(pid) and self.find(pid) is not None:
-            if end is not None and time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        return True
-
     def open_files(self) -> list[OpenFile]:
         """The files that programs under Wine have open."""
         programs = [process for process in self._host.processes() if is_wine(process)]

@@ -137,12 +137,6 @@ class Registry:
                 raise Win32Error(FILE_NOT_FOUND, path)
             del node["keys"][name.lower()]
 
-    def walk(self, path: str) -> Iterator[str]:
-        """A key and all keys below it."""
-        yield path
-        for name in self.subkeys(path):
-            yield from self.walk(f"{path}\\{name}")
-
     def tree(self, path: str) -> dict[str, Any]:
         """A key with everything below it, as a document to compare: {"values": {name: [kind, data]}, "keys": {...}}."""
         return {

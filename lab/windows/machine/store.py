@@ -40,9 +40,6 @@ class Store:
                     flock(self._descriptor, LOCK_UN)
                     os.close(self._descriptor)
 
-    def has(self, name: str) -> bool:
-        return self._path(name).exists()
-
     def read(self, name: str, default: Callable[[], Any] = dict) -> Any:
         """The document; not to be changed by the caller. `default` makes it where there is none yet."""
         path = self._path(name)

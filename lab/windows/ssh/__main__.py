@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab.windows.commands.launcher import HostLauncher, wine_of
+from lab.windows.commands.launcher import host_machine, wine_of
 from lab.windows.machine import STATE, Machine, Settings
 from lab.windows.machine import faults as machine_faults
 from lab.windows.machine.hives import Adapter
@@ -90,14 +90,12 @@ def watch(machine: Machine) -> None:
 
 
 async def serve(wanted: dict[str, Any]) -> None:
-    machine = Machine()
-    launcher = HostLauncher(machine, lambda: wine_of(machine))
-    machine.launcher = launcher
+    machine = host_machine()
     boot(machine)
     keep_wine(machine)
     machine.processes.register(os.getpid(), SSHD, SSHD, machine.system.identity, 4)
     jobs = Jobs(own_group())
-    Loopback(machine, launcher, jobs).serve()
+    Loopback(machine, machine.system.launcher(), jobs).serve()
     password = Path(wanted["password_file"]).read_text().rstrip("\n")
     sshd = Sshd(machine, HostShells(machine, jobs), password)
     # The watch has files of its own to wait for; it is no part of what answers.

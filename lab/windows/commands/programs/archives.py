@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -102,13 +103,9 @@ def _unpack(call: Invocation, member: Member, directory: str) -> None:
         files.make_directory(path)
         return
     files.make_directory(files.full(path).parent)
-    opened = files.open(path, Mode.Create, Use.WRITE, Use.NONE)
-    try:
-        with member.open() as source:
-            while data := source.read(CHUNK):
-                opened.write(data)
-    finally:
-        opened.close()
+    with closing(files.open(path, Mode.Create, Use.WRITE, Use.NONE)) as opened, member.open() as source:
+        while data := source.read(CHUNK):
+            opened.write(data)
 
 
 def _members(path: Path) -> Iterator[Member]:

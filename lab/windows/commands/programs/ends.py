@@ -39,19 +39,13 @@ def taskkill(call: Invocation) -> int:
     for text in pids:
         found = everything.get(int(text)) if text.isdigit() else None
         if found is None:
-            call.complain(
-                f'ERROR: The process "{text}" not found.' if not call.chinese else f'错误: 没有找到进程 "{text}"。'
-            )
-            code = NOT_FOUND
+            code = _not_found(call, text)
         else:
             chosen.append(found)
     for text in images:
         hits = [process for process in everything.values() if wildcard(text).match(process.name)]
         if not hits:
-            call.complain(
-                f'ERROR: The process "{text}" not found.' if not call.chinese else f'错误: 没有找到进程 "{text}"。'
-            )
-            code = NOT_FOUND
+            code = _not_found(call, text)
         chosen += hits
     for process in chosen:
         doomed = machine.processes.tree(process.pid) if tree else [process.pid]
@@ -76,6 +70,11 @@ def taskkill(call: Invocation) -> int:
                     call.say(f"SUCCESS: The process with PID {pid} has been terminated.")
                 machine.processes.kill(pid)
     return code
+
+
+def _not_found(call: Invocation, text: str) -> int:
+    call.complain(f'ERROR: The process "{text}" not found.' if not call.chinese else f'错误: 没有找到进程 "{text}"。')
+    return NOT_FOUND
 
 
 def shutdown(call: Invocation) -> int:
