@@ -353,7 +353,7 @@ class Engine:
     # --- the command line ---------------------------------------------------------------------------------------
 
     def run_command_line(self, argv_text: str) -> int:
-        """Does what powershell.exe does with the arguments after its name; returns the process's exit code.
+        """Does what powershell.exe does with the arguments after its name, once; returns the process's exit code.
 
         What the stand-in refuses ends it with code 70 and one line on standard error that begins with "StandIn.".
         """
@@ -385,6 +385,9 @@ class Engine:
             # A fault of the stand-in itself: it must look like nothing that a script could bring about.
             self.write_error_bytes(f"StandIn.Fault: {traceback.format_exc()}".encode())
             return 70
+        finally:
+            if self.ended is None:  # background scripts end with their process
+                self.ended = 0
 
     def _refused(self, refusal: Refusal) -> int:
         self.write_error_bytes(f"{refusal.error_id}: {refusal.record.exception.message}\r\n".encode())
