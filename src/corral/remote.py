@@ -180,11 +180,16 @@ class Running:
                 self._errors = (self._errors + received[1])[-CHUNK:]
                 yield from self._answer.feed(received[0])
         except (OSError, EOFError, paramiko.SSHException) as broken:
-            raise CorralError(
-                f"the connection broke while {self._what} ran ({broken or type(broken).__name__})",
-                "What it had done stays done; run again to continue",
-            ) from broken
+            raise LinkBroken(f"while {self._what} ran", broken) from broken
         self._answer.check(self._channel.exit_code(), self._errors)
+
+
+class LinkBroken(CorralError):
+    """The connection to the host is gone; doing: what was under way."""
+
+    def __init__(self, doing: str, reason: Exception | None = None) -> None:
+        why = f" ({reason or type(reason).__name__})" if reason else ""
+        super().__init__(f"the connection broke {doing}{why}", "What was done stays done; run again to continue")
 
 
 class BashAnswer:
@@ -292,12 +297,15 @@ class SshLink:
         self._transport = transport
 
     def open(self, command: str) -> SshChannel:
+        return SshChannel(self._session(command))
+
+    def _session(self, command: str) -> paramiko.Channel:
         try:
             channel = self._transport.open_session(timeout=60)
             channel.exec_command(command)
         except (OSError, EOFError, paramiko.SSHException) as broken:
             raise CorralError(f"the host takes no more commands over ssh ({broken})", "Run again") from broken
-        return SshChannel(channel)
+        return channel
 
     def dial(self, address: str, port: int, timeout_s: float) -> Stream:
         try:
@@ -308,7 +316,9 @@ class SshLink:
                     raise PermissionError(f"{address}:{port}: {refused.text}") from refused
                 return self._relay(address, port)
             raise ConnectionRefusedError(f"{address}:{port}: {refused.text}") from refused
-        except paramiko.SSHException as failed:
+        except (OSError, EOFError, paramiko.SSHException) as failed:
+            if _is_gone(self._transport):
+                raise LinkBroken("while Ollama was asked", failed) from failed
             raise TimeoutError(f"{address}:{port}: no answer within {timeout_s:.0f} s") from failed
         return SshStream(channel)
 
@@ -316,9 +326,7 @@ class SshLink:
         """sshd forbids forwarding: the same bytes through a command on the host."""
         if not re.fullmatch(r"[0-9A-Za-z.:_-]+", address):
             raise ConnectionRefusedError(f"{address}: not an address")
-        channel = self._transport.open_session(timeout=60)
-        channel.exec_command(RELAY.format(address=address, port=port))
-        return SshStream(channel)
+        return SshStream(self._session(RELAY.format(address=address, port=port)))
 
 
 class SshChannel:
@@ -360,17 +368,33 @@ class SshChannel:
         self._channel.close()
 
 
+def _is_gone(transport: paramiko.Transport) -> bool:
+    """Whether a connection has ended. paramiko closes its channels first, and only then says so of itself."""
+    transport.join(0.5)
+    return not transport.is_active()
+
+
 class SshStream:
+    """Raises LinkBroken where not the other end of the stream but the ssh connection under it has ended."""
+
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
 
     def recv(self, max_bytes: int, timeout_s: float | None) -> bytes:
         self._channel.settimeout(timeout_s)
-        return self._channel.recv(max_bytes)
+        data = self._channel.recv(max_bytes)
+        if not data and not self._channel.eof_received and _is_gone(self._channel.get_transport()):
+            raise LinkBroken("while Ollama was asked")
+        return data
 
     def sendall(self, data: bytes, timeout_s: float | None) -> None:
         self._channel.settimeout(timeout_s)
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except OSError as failed:
+            if not isinstance(failed, TimeoutError) and _is_gone(self._channel.get_transport()):
+                raise LinkBroken("while Ollama was asked", failed) from failed
+            raise
 
     def close(self) -> None:
         self._channel.close()

@@ -1,16 +1,22 @@
-"""Scripts over a connection, proven with bash on this machine: the ssh connection has the same contract."""
+"""Scripts over a connection, proven with bash on this machine: the ssh connection has the same contract. And what is
+said when an ssh connection breaks, with paramiko at both ends."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from corral import scripts
 from corral.errors import CorralError
-from corral.remote import HostError, LocalLink, Remote, Sudo
+from corral.ollama import api
+from corral.remote import HostError, LinkBroken, LocalLink, Remote, SshLink, Sudo
 from corral.scripts import Script
 
 
@@ -116,3 +122,62 @@ def test_the_password_is_read_by_sudo_or_passed_over_when_it_does_not_ask(
     sudo.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert Remote(LocalLink(), Sudo(wanted=True, password="pass word")).run(Script("one.sh")) == {"ok": ""}
+
+
+class _Sshd(paramiko.ServerInterface):
+    """Lets anybody in, and through to wherever they want: its end of each forwarded connection is kept."""
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+
+@pytest.fixture
+def link() -> Iterator[tuple[SshLink, paramiko.Transport]]:
+    """An ssh connection, and its other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        server = paramiko.Transport(listener.accept()[0])
+    server.add_server_key(paramiko.ECDSAKey.generate())
+    server.start_server(event=threading.Event(), server=_Sshd())
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect("host", username="anybody", password="any", sock=here, look_for_keys=False, allow_agent=False)
+    yield SshLink(client), server
+    client.close()
+    server.close()
+
+
+def test_a_stream_that_its_other_end_closes_has_ended(link: tuple[SshLink, paramiko.Transport]) -> None:
+    stream = link[0].dial("localhost", 11434, 5)
+    channel = link[1].accept(5)
+    assert channel
+    channel.sendall(b"all of it")
+    channel.close()
+    assert stream.recv(100, 5) == b"all of it"
+    assert stream.recv(100, 5) == b""
+
+
+def test_a_stream_over_a_connection_that_breaks_says_that_another_run_goes_on(
+    link: tuple[SshLink, paramiko.Transport],
+) -> None:
+    stream = link[0].dial("localhost", 11434, 5)
+    threading.Timer(0.2, link[1].close).start()
+    with pytest.raises(LinkBroken, match="run again"):
+        stream.recv(100, 5)
+    with pytest.raises(LinkBroken, match="run again"):
+        stream.sendall(b"more", 5)
+    with pytest.raises(LinkBroken, match="run again"):
+        link[0].dial("localhost", 11434, 5)
+
+
+def test_what_was_under_way_when_the_connection_broke_is_said(link: tuple[SshLink, paramiko.Transport]) -> None:
+    client = api.connect(Remote(link[0], Sudo()), "127.0.0.1", 11434, 5)
+    link[1].close()
+    with pytest.raises(CorralError, match=r"the connection broke while listing the models.*run again"):  # noqa: SIM117
+        with api.said("listing the models"):
+            client.list()

@@ -30,7 +30,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from corral.connectors.ssh import RemedySshConnector
 from corral.errors import CorralError
-from corral.remote import SshChannel, SshLink
+from corral.remote import LinkBroken, SshChannel, SshLink
 from corral.terminal import escaped
 from corral.windows import clixml, powershell
 from corral.windows.scripting import PowerShell, script, shortened
@@ -193,9 +193,7 @@ class WindowsConnector(RemedySshConnector):
             self._show(answer.close(), add)
             exit_code = running.exit_code()
         except (EOFError, paramiko.SSHException) as broken:
-            raise CorralError(
-                f"the connection broke while {command.name} ran", "What it had done stays done; run again to continue"
-            ) from broken
+            raise LinkBroken(f"while {command.name} ran", broken) from broken
         finally:
             channel.close()
         lines = [line for line in clixml.decode(bytes(errors)) if line.stream != "information"]

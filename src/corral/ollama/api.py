@@ -21,7 +21,7 @@ from rich.filesize import decimal
 from corral.errors import CorralError
 from corral.meaning import Meaning
 from corral.names import ModelName
-from corral.remote import Remote, Stream
+from corral.remote import LinkBroken, Remote, Stream
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -111,6 +111,8 @@ def said(doing: str) -> Iterator[None]:
     """Turn the API's and the connection's errors into a CorralError that says what was being done."""
     try:
         yield
+    except LinkBroken as error:
+        raise LinkBroken(f"while {doing}") from error
     except ollama.ResponseError as error:
         raise CorralError(f"{doing}: Ollama answers {error.error!r}", _remedy(error.error)) from error
     except (httpx.TimeoutException, TimeoutError) as error:
