@@ -5,7 +5,8 @@ besides, `tiny.gguf` is a file for whoever has a model of his own.
 
 The weights are random, but arranged so that answers are English words and come to an end by themselves: every model
 has the tokenizer's kind, the attention's shape and the quantization that its name promises, in a few hundred kB.
-The heavy one is for cards that are declared so small that a model fits just so: 300 MB that two cores compute with.
+The heavy one is for cards that are declared so small that a model fits just so. It is its context that is heavy, 16 MiB
+for each 1024 tokens: that takes a card's memory as weights do, and no core has to compute with what is empty.
 """
 
 from __future__ import annotations
@@ -53,13 +54,11 @@ WORDS = tuple(
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's widths. light: its matrices are Q4_K; else 32-bit floats, which weigh most for what it takes to
-    compute with them."""
+    """A model's widths."""
 
     embedding: int
     feed_forward: int
     kv_heads: int
-    light: bool = True
 
     @property
     def heads(self) -> int:
@@ -104,13 +103,12 @@ def _distills() -> tuple[Model, ...]:
     return (*tags, Model(f"{LIBRARY}/latest", "llama", "8.0B", 3, 20))
 
 
-#: Models that are in no catalog: one of 300 MB, and one of half that. Of a prompt they read three letters, and they
-#: answer briefly: more would take two cores ten seconds.
+#: Models that are in no catalog: one whose context is heavy, and one of half that. Of a prompt they read three letters,
+#: and they answer briefly.
 HEAVY = Model(
-    "registry.ollama.ai/lab/heavy/latest", "llama", "76M", 8, 50,
-    Shape(1024, 2048, 8, light=False), '{{ printf "%.3s" .Prompt }}', 5,
-)  # fmt: skip
-LESS_HEAVY = replace(HEAVY, name="registry.ollama.ai/lab/heavy/half", parameters="38M", blocks=4, seed=51)
+    "registry.ollama.ai/lab/heavy/latest", "llama", "12M", 8, 50, Shape(512, 256, 8), '{{ printf "%.3s" .Prompt }}', 5
+)
+LESS_HEAVY = replace(HEAVY, name="registry.ollama.ai/lab/heavy/half", parameters="6M", blocks=4, seed=51)
 MODELS = (
     *_distills(),
     Model("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
@@ -129,7 +127,7 @@ LICENSE = "These weights are random numbers. Do with them what you like.\n"
 
 
 def ensure_models(progress: Progress) -> Path:
-    """The directory of models, read-only, made when missing (seconds, 480 MB)."""
+    """The directory of models, read-only, made when missing (seconds, 40 MB)."""
     return cache.ensure("models", [Path(__file__), TEMPLATE], lambda target: _write_all(target, progress), progress)
 
 
@@ -188,7 +186,7 @@ def publish(models: Path, model: Model, weights: Mapping[str, object]) -> None:
         "model_family": model.family,
         "model_families": [model.family],
         "model_type": model.parameters,
-        "file_type": "Q4_K_M" if model.shape.light else "F32",
+        "file_type": "Q4_K_M",
         "architecture": "amd64",
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
@@ -238,7 +236,7 @@ def write_gguf(model: Model, file: Path) -> None:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_dimension_count(HEAD)
     writer.add_rope_freq_base(1e6)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_K_M if shape.light else gguf.LlamaFileType.ALL_F32)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_K_M)
     _add_tokenizer(writer, model.family)
     _add_tensors(writer, model, random)
     writer.write_header_to_file()
@@ -286,9 +284,7 @@ def _add_tensors(writer: gguf.GGUFWriter, model: Model, random: np.random.Genera
     embedding = _normal(random, len(tokens), shape.embedding)
     # The first number of each token's vector is large and the same: what is made from it does not vary.
     embedding[:, 0] = shape.embedding**0.5
-    outer = np.float16 if shape.light else np.float32
-    add_matrix = _add_q4_k if shape.light else _add_f32
-    writer.add_tensor("token_embd.weight", embedding.astype(outer))
+    writer.add_tensor("token_embd.weight", embedding.astype(np.float16))
     for block in range(model.blocks):
         prefix = f"blk.{block}"
         writer.add_tensor(f"{prefix}.attn_norm.weight", ones)
@@ -302,11 +298,11 @@ def _add_tensors(writer: gguf.GGUFWriter, model: Model, random: np.random.Genera
             ("ffn_up", shape.feed_forward, shape.embedding),
             ("ffn_down", shape.embedding, shape.feed_forward),
         ):
-            add_matrix(writer, f"{prefix}.{name}.weight", rows, columns, random)
+            _add_q4_k(writer, f"{prefix}.{name}.weight", rows, columns, random)
             if model.family == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
                 writer.add_tensor(f"{prefix}.{name}.bias", _normal(random, rows))
     writer.add_tensor("output_norm.weight", ones)
-    writer.add_tensor("output.weight", _output(tokens, embedding, model.answer, random).astype(outer))
+    writer.add_tensor("output.weight", _output(tokens, embedding, model.answer, random).astype(np.float16))
 
 
 def _output(tokens: Sequence[str], embedding: Array, answer: int, random: np.random.Generator) -> Array:
@@ -352,8 +348,3 @@ def _add_q4_k(writer: gguf.GGUFWriter, name: str, rows: int, columns: int, rando
     data[:, : len(head)] = np.frombuffer(head, np.uint8)
     data[:, len(head) :] = random.integers(0, 256, (blocks, 128), np.uint8)
     writer.add_tensor(name, data.reshape(rows, -1), raw_dtype=gguf.GGMLQuantizationType.Q4_K)
-
-
-def _add_f32(writer: gguf.GGUFWriter, name: str, rows: int, columns: int, random: np.random.Generator) -> None:
-    """Adds a matrix of 32-bit floats, which keep a vector's length as it is."""
-    writer.add_tensor(name, _normal(random, rows, columns) / columns**0.5)

@@ -1,7 +1,7 @@
 """Planned models are loaded and compared with their plans, on cards that a real model just fits, or does not.
 
-The model is of 300 MB, and the cards are declared so small that it fits wholly, just not, or in part. What came of a
-plan is asked of the host itself.
+The model's context is heavy, and the cards are declared so small that it fits wholly, just not, or in part. What came
+of a plan is asked of the host itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODEL, LAYERS, LAYERS_OF_HALF = "lab/heavy", 9, 5
 RESERVED = 64
 #: Ollama's engine leaves so much free.
 ENGINE_KEEPS = 1024
-#: The model takes 290 MiB and 16 for each 1024 tokens.
+#: The model takes 40 MiB and 16 for each 1024 tokens.
 LONGEST = 32768
 
 Declare = Callable[[int], None]
@@ -42,7 +42,7 @@ def card(lab: Lab) -> Iterator[Declare]:
 
     def declare(text: str | bytes) -> None:
         lab.write(HOST, f"/{DECLARATION}", text)
-        lab.check(HOST, "systemctl try-restart ollama")
+        lab.check(HOST, "! systemctl cat ollama >/dev/null 2>&1 || systemctl try-restart ollama")
 
     yield lambda free_mib: declare(declaration((Gpu(CARD, free_mib + RESERVED, "7.5", RESERVED),), HOST))
     lab.free_gpu(HOST)
@@ -114,7 +114,7 @@ def test_a_model_that_fits_wholly_is_loaded_as_planned_and_the_second_run_loads_
     found = running(lab)
     assert found["size_vram"] == found["size"]
     assert set(offloaded(lab, since)) == {f"{LAYERS}/{LAYERS}"}
-    assert 300 < held_mib(lab) < 2000 - ENGINE_KEEPS
+    assert 250 < held_mib(lab) < 2000 - ENGINE_KEEPS
     line = said_once(first, HOST, "loaded heavy: ", f"{LAYERS} of {LAYERS} layers", "nvidia-smi: ")
     said = re.search(r"loaded heavy: (\d+) MiB on the GPU, planned were (\d+) \(", line)
     assert said
@@ -162,7 +162,7 @@ def test_where_the_engine_takes_layers_off_the_gpu_the_context_is_shortened_unti
 def test_a_model_of_which_a_part_fits_is_loaded_with_the_layers_that_were_planned(
     lab: Lab, heavy: Inventory, deploy: Deploy, card: Declare
 ) -> None:
-    card(1800)
+    card(1480)
     wish(heavy, min_context=LONGEST, max_context=LONGEST, offload=True)
     since = time.time()
     run = deploy(heavy)
@@ -181,7 +181,7 @@ def pulled_while_held(lab: Lab, inventory: Inventory, start: Start, mib: int) ->
     """A deploy while whose download, so after its plan, another program takes so much of the card."""
     forget(lab, "heavy", MODEL)
     lab.free_gpu(HOST)
-    lab.mirror.set(bytes_per_second=25_000_000)
+    lab.mirror.set(bytes_per_second=1_000_000)
     run = Watched(start(inventory))
     run.until(f"pull {MODEL}")
     lab.hold_gpu(HOST, mib)
@@ -192,7 +192,7 @@ def pulled_while_held(lab: Lab, inventory: Inventory, start: Start, mib: int) ->
 def test_memory_that_another_program_takes_between_plan_and_load_shortens_the_context(
     lab: Lab, heavy: Inventory, deploy: Deploy, start: Start, card: Declare
 ) -> None:
-    card(2000)
+    card(1750)
     wish(heavy, max_context=LONGEST)
     code, out = pulled_while_held(lab, heavy, start, 400)
     assert code == 0, out
@@ -202,7 +202,7 @@ def test_memory_that_another_program_takes_between_plan_and_load_shortens_the_co
     found = running(lab)
     assert found["size_vram"] == found["size"]
     assert found["context_length"] == context(lab) < LONGEST
-    assert found["size_vram"] <= (2000 - 400 - ENGINE_KEEPS) << 20
+    assert found["size_vram"] <= (1750 - 400 - ENGINE_KEEPS) << 20
     with_the_program = context(lab)
     # What the other program held is not taken for the driver's: once it has ended, it is planned with again.
     lab.free_gpu(HOST)
@@ -215,14 +215,14 @@ def test_memory_that_another_program_takes_between_plan_and_load_shortens_the_co
 def test_where_no_context_fits_any_more_the_error_says_what_was_measured_and_who_holds_the_memory(
     lab: Lab, heavy: Inventory, deploy: Deploy, start: Start, card: Declare
 ) -> None:
-    card(2000)
-    code, out = pulled_while_held(lab, heavy, start, 900)
+    card(1750)
+    code, out = pulled_while_held(lab, heavy, start, 680)
     assert code == 1, out
     assert "Traceback" not in out
     (error,) = [line for line in out.splitlines() if "less of" in line and f"[{HOST}]" in line]
     assert re.search(rf"\d+ of \d+ MiB on the GPU, \d of {LAYERS} layers", error)
     assert "/usr/bin/hog" in error
-    assert "holds 900 MiB" in error
+    assert "holds 680 MiB" in error
     assert "nothing fits" in error
     assert "End them" in error
     # Once the memory is free again, the next run finds the model made and loads it, which is not noted yet.
@@ -236,7 +236,7 @@ def test_where_no_context_fits_any_more_the_error_says_what_was_measured_and_who
 def test_two_models_that_cannot_be_resident_together_are_loaded_in_turns(
     lab: Lab, heavy: Inventory, deploy: Deploy, card: Declare
 ) -> None:
-    card(1850)
+    card(1400)
     forget(lab, "heavy", "half")
     (model,) = heavy.host(HOST)["models"]
     half = {"name": "half", "plan": {**model["plan"], "model": f"{MODEL}:half"}}

@@ -406,8 +406,8 @@ def test_memory_that_goes_to_another_program_makes_a_smaller_plan(lab: Lab, plan
     model["plan"] = {
         "models": ["lab/heavy"],
         "offload": True,
-        "min_context": 4096,
-        "max_context": 8192,
+        "min_context": 16384,
+        "max_context": 24576,
         "reserve_mib": 0,
     }
     lab.reset(WIN)

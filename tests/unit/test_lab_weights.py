@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from lab.progress import Progress
 from lab.weights import (
+    HEAD,
     HEAVY,
     LIBRARY,
     LONE,
@@ -62,10 +64,14 @@ def test_one_model_is_too_big_and_has_no_weights(models: Path) -> None:
     assert not (models / "blobs" / weights["digest"].replace(":", "-")).exists()
 
 
-def test_one_model_is_heavy_enough_to_just_fit_a_card(models: Path) -> None:
+def test_one_models_context_is_heavy_enough_to_just_fit_a_card(models: Path) -> None:
     weights = manifest(models, HEAVY.name)["layers"][0]
-    assert 290e6 < weights["size"] < 320e6
-    assert (models / "blobs" / weights["digest"].replace(":", "-")).stat().st_size == weights["size"]
+    file = models / "blobs" / weights["digest"].replace(":", "-")
+    assert file.stat().st_size == weights["size"] < 10e6
+    fields = gguf.GGUFReader(file).fields
+    layers, heads = (fields[f"llama.{key}"].contents() for key in ("block_count", "attention.head_count_kv"))
+    two_bytes, keys_and_values = 2, 2
+    assert layers * heads * HEAD * two_bytes * keys_and_values * 1024 == 16 << 20
 
 
 def test_a_file_of_ones_own_is_in_no_registry(models: Path) -> None:
