@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         "--releases", nargs="+", default=[VERSIONS[0]], choices=VERSIONS, metavar="VERSION",
         help=f"releases of Ollama on the mirror, of {', '.join(VERSIONS)} (default: %(default)s)",
     )  # fmt: skip
-    commands.add_parser("down", help="take the lab down and leave nothing but the cache")
+    commands.add_parser("down", help="take the lab (this checkout's all) down and leave nothing but the cache")
     commands.add_parser("status", help="list the hosts and what they are doing")
 
     for name, text in (
@@ -79,11 +79,12 @@ def act(options: argparse.Namespace) -> int:
         case "up":
             from lab.up import bring_up
 
-            bring_up(Layout(), choose_hosts(options.hosts, options.count, options.also), options.releases, Progress())
+            bring_up(lab.layout, choose_hosts(options.hosts, options.count, options.also), options.releases, Progress())
         case "down":
             from lab.up import take_down
 
-            take_down(Layout(), Progress())
+            for layout in [lab.layout] if lab.layout.name else Layout.all():
+                take_down(layout, Progress())
         case "status":
             return _status(lab)
         case "exec":

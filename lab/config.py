@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from lab.errors import LabError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+#: Names the lab that commands are about, where a checkout has more than one.
+CHOSEN_LAB = "CORRAL_LAB"
+STATE = ".lab"
 
 
 class Firewall(StrEnum):
@@ -249,18 +253,32 @@ def machine_id(lab_id: str, host: Host) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a checkout's lab keeps its things. Everything under `state` goes with `lab down`."""
+    """Where a checkout's lab keeps its things. Everything under `state` goes with `lab down`.
+
+    name: tells labs of one checkout apart, which tests are spread over; "" is the one that people use.
+    """
 
     repository: Path = REPOSITORY
+    name: str = field(default_factory=lambda: os.environ.get(CHOSEN_LAB, ""))
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z0-9]*", self.name):
+            raise LabError(f"{CHOSEN_LAB}={self.name}: a lab's name is of small letters and digits")
+
+    @classmethod
+    def all(cls, repository: Path = REPOSITORY) -> list[Layout]:
+        """Those of a checkout's labs that have a state, and the unnamed one in any case."""
+        names = [path.name.removeprefix(f"{STATE}-") for path in repository.glob(f"{STATE}-*")]
+        return [cls(repository, name) for name in ("", *sorted(names))]
 
     @property
     def lab_id(self) -> str:
-        """Tells this checkout's lab from another's on the same machine: part of every kernel-wide name."""
-        return hashlib.sha256(os.fsencode(self.repository)).hexdigest()[:8]
+        """Tells this lab from all others on the same machine: part of every kernel-wide name."""
+        return hashlib.sha256(os.fsencode(self.state)).hexdigest()[:8]
 
     @property
     def state(self) -> Path:
-        return self.repository / ".lab"
+        return self.repository / (f"{STATE}-{self.name}" if self.name else STATE)
 
     @property
     def controller(self) -> Path:

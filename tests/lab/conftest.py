@@ -1,6 +1,9 @@
 """Whole deploys against the lab: what a user types, on hosts that are real but for their GPUs.
 
 Each test says in which state it wants a host and brings it there itself; hosts are reset in under a second.
+
+    lab/run pytest tests/lab           in the lab that `make lab` brings up
+    pytest tests/lab --labs one,two    in labs side by side, file by file; CORRAL_LAB=one python -m lab up ... makes one
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,10 +29,36 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import tests.repeatable  # noqa: E402, F401
+from lab.config import CHOSEN_LAB, Layout  # noqa: E402
 from lab.hosts import Lab, State  # noqa: E402
 
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
+#: The files whose tests take longest, in this order. Begun first, they don't keep one lab at work when all others are
+#: done.
+LONGEST = ("windows", "cut_off", "own_models", "windows_connector", "closed_loop", "models", "deploy", "firewalls")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("corral")
+    group.addoption("--labs", metavar="NAMES", help="run the files of tests in these labs, side by side")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Has pytest-xdist start one worker in each lab."""
+    names = config.getoption("labs")
+    if names and not hasattr(config, "workerinput"):
+        enter = shlex.join([str(ROOT / "lab/run"), sys.executable])
+        config.option.tx = [f"popen//python=env {CHOSEN_LAB}={name} {enter}" for name in names.split(",")]
+        config.option.dist = "loadfile"
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("labs"):
+        order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @dataclass(frozen=True)
@@ -84,7 +114,7 @@ class Inventory:
     def __init__(self, directory: Path, planned: bool = False) -> None:
         self.path = directory / "lab.yml"
         self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab.yml").read_text())
-        self.document["defaults"]["ollama_pins"] = str(ROOT / ".lab/pins.yml")
+        self.document["defaults"]["ollama_pins"] = str(Layout().pins)
         self.windows: dict[str, Any] = self.document["hosts"].pop("win11")
         if not planned:
             self.document["defaults"]["environment"] |= CERTAIN_ENVIRONMENT
