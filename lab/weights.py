@@ -70,49 +70,50 @@ TINY = Shape(256, 256, 1)
 
 @dataclass(frozen=True)
 class Model:
-    """One model. blocks: transformer layers; it has this many and `seed` decides its weights.
+    """One model; `seed` decides its weights.
 
     name: as in manifests/. family, parameters: what the real model under the name says of itself.
-    template: of its prompts, "" for R1's. answer: about how many words an answer has.
+    blocks: transformer layers; each takes a software GPU 15 ms for a token. template: of its prompts, "" for R1's.
+    answer: about how many words an answer has.
     """
 
     name: str
     family: str
     parameters: str
-    blocks: int
     seed: int = 0
     shape: Shape = TINY
+    blocks: int = 1
     template: str = ""
-    answer: int = 40
+    answer: int = 10
 
 
 def _distills() -> tuple[Model, ...]:
     sizes = (
-        ("1.5b", "qwen2", "1.8B", 2, "1.5b-qwen-distill-q4_K_M"),
-        ("7b", "qwen2", "7.6B", 3, "7b-qwen-distill-q4_K_M"),
-        ("8b", "llama", "8.0B", 3, "8b-llama-distill-q4_K_M"),
-        ("14b", "qwen2", "14.8B", 4, "14b-qwen-distill-q4_K_M"),
-        ("32b", "qwen2", "32.8B", 5, "32b-qwen-distill-q4_K_M"),
-        ("70b", "llama", "70.6B", 6, "70b-llama-distill-q4_K_M"),
+        ("1.5b", "qwen2", "1.8B", "1.5b-qwen-distill-q4_K_M"),
+        ("7b", "qwen2", "7.6B", "7b-qwen-distill-q4_K_M"),
+        ("8b", "llama", "8.0B", "8b-llama-distill-q4_K_M"),
+        ("14b", "qwen2", "14.8B", "14b-qwen-distill-q4_K_M"),
+        ("32b", "qwen2", "32.8B", "32b-qwen-distill-q4_K_M"),
+        ("70b", "llama", "70.6B", "70b-llama-distill-q4_K_M"),
     )
     tags = [
-        Model(f"{LIBRARY}/{tag}", family, parameters, blocks, seed)
-        for seed, (short, family, parameters, blocks, full) in enumerate(sizes)
+        Model(f"{LIBRARY}/{tag}", family, parameters, seed)
+        for seed, (short, family, parameters, full) in enumerate(sizes)
         for tag, seed in ((short, seed), (full, seed + 10))
     ]
-    return (*tags, Model(f"{LIBRARY}/latest", "llama", "8.0B", 3, 20))
+    return (*tags, Model(f"{LIBRARY}/latest", "llama", "8.0B", 20))
 
 
 #: Models that are in no catalog: one whose context is heavy, and one of half that. Of a prompt they read three letters,
 #: and they answer briefly.
 HEAVY = Model(
-    "registry.ollama.ai/lab/heavy/latest", "llama", "12M", 8, 50, Shape(512, 256, 8), '{{ printf "%.3s" .Prompt }}', 5
+    "registry.ollama.ai/lab/heavy/latest", "llama", "12M", 50, Shape(512, 256, 8), 8, '{{ printf "%.3s" .Prompt }}', 5
 )
 LESS_HEAVY = replace(HEAVY, name="registry.ollama.ai/lab/heavy/half", parameters="6M", blocks=4, seed=51)
 MODELS = (
     *_distills(),
-    Model("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 30),
-    Model("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 3, 31),
+    Model("hf.co/bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 30),
+    Model("modelscope.cn/unsloth/DeepSeek-R1-Distill-Qwen-7B-GGUF/Q4_K_M", "qwen2", "7.6B", 31),
     HEAVY,
     LESS_HEAVY,
 )
@@ -120,7 +121,7 @@ MODELS = (
 #: are the same few weights.
 QUANTIZATIONS = ("Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_S", "Q3_K_L", "Q3_K_M", "IQ3_M", "Q3_K_S")
 LIBRARY_QUANTIZATIONS = ("q8_0", "fp16")
-LONE = Model("", "qwen2", "1.8B", 2, 40)
+LONE = Model("", "qwen2", "1.8B", 40)
 #: A model whose weights nobody has: only its manifest is there, for who looks at sizes before downloading.
 TOO_BIG, TOO_BIG_BYTES = f"{LIBRARY}/671b", 404_430_186_336
 LICENSE = "These weights are random numbers. Do with them what you like.\n"
@@ -156,7 +157,7 @@ def _write_all(target: Path, progress: Progress) -> None:
                 publish(target, replace(model, name=name), layer)
         missing = hashlib.sha256(TOO_BIG.encode()).hexdigest()
         layer = {"mediaType": _media_type("model"), "digest": f"sha256:{missing}", "size": TOO_BIG_BYTES}
-        publish(target, Model(TOO_BIG, "deepseek2", "671.0B", 61), layer)
+        publish(target, Model(TOO_BIG, "deepseek2", "671.0B"), layer)
         write_gguf(LONE, target / LONE_FILE)
 
 
