@@ -10,6 +10,8 @@ STAMP = ".corral-release"
 COMMAND = "/usr/local/bin/ollama"
 
 USER = "ollama"
+#: What the user says of itself in /etc/passwd, so that an uninstall takes away none that was there before.
+USER_COMMENT = "Made by corral"
 HOME = "/var/lib/ollama"
 CACHE = "/var/cache/ollama"
 MODELS = f"{HOME}/models"
@@ -20,9 +22,10 @@ SERVICE = "ollama.service"
 UNIT = f"/etc/systemd/system/{SERVICE}"
 DROP_IN_DIR = f"{UNIT}.d"
 DROP_IN = f"{DROP_IN_DIR}/override.conf"
+SETTINGS = "/etc/ollama"
 #: Environment values that are secrets (a proxy's password); read by systemd, by nobody else.
-SECRETS = "/etc/ollama/secrets.env"
-MODELFILES = "/etc/ollama/modelfiles"
+SECRETS = f"{SETTINGS}/secrets.env"
+MODELFILES = f"{SETTINGS}/modelfiles"
 LOCK = "/run/corral.lock"
 
 

@@ -35,7 +35,7 @@ from lab.hosts import Lab, State  # noqa: E402
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 #: The files whose tests take longest, in this order. Begun first, they don't keep one lab at work when all others are
 #: done.
-LONGEST = ("windows", "cut_off", "own_models", "windows_connector", "closed_loop", "models", "deploy", "firewalls")
+LONGEST = ("windows", "plan", "own_models", "state_suite", "cut_off", "windows_connector", "closed_loop", "models")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 

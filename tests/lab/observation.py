@@ -54,6 +54,13 @@ def snapshot(lab: Lab, host: str) -> list[str]:
     return sorted(set(lab.exec(host, SNAPSHOT).out.splitlines()))
 
 
+def difference(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """What is gone and what has come, in lines that a failed assertion shows well."""
+    return [f"- {line}" for line in sorted({*before} - {*after})] + [
+        f"+ {line}" for line in sorted({*after} - {*before})
+    ]
+
+
 def boot_id(lab: Lab, host: str) -> str:
     return lab.check(host, "cat /proc/sys/kernel/random/boot_id").strip()
 

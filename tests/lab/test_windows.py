@@ -17,7 +17,7 @@ import pytest
 from lab.hosts import State
 from tests.lab.conftest import ROOT
 from tests.lab.expect import Watched, assert_changed_nothing, one_error
-from tests.lab.observation import STEPS, VERSION, at_once
+from tests.lab.observation import STEPS, VERSION, at_once, difference
 from tests.lab.windows_hosts import (
     STATE,
     WIN,
@@ -25,7 +25,6 @@ from tests.lab.windows_hosts import (
     C,
     answers,
     boot_id,
-    difference,
     files,
     loaded,
     machine,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lab.sandbox import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from lab.hosts import Lab
     from tests.lab.conftest import Inventory
@@ -69,13 +69,6 @@ def _lines(path: str, value: Any) -> Iterator[str]:
             yield from _lines(f"{path}/{key}", inner)
     else:
         yield f"{path} {value}"
-
-
-def difference(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """What is gone and what has come, in lines that a failed assertion shows well."""
-    return [f"- {line}" for line in sorted({*before} - {*after})] + [
-        f"+ {line}" for line in sorted({*after} - {*before})
-    ]
 
 
 def boot_id(lab: Lab, host: str) -> str:

@@ -109,7 +109,12 @@ def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> li
                 f"make the system user {layout.USER}{groups}",
                 Script(
                     "ollama/user.sh",
-                    {"USER_NAME": layout.USER, "HOME_DIR": layout.HOME, "GROUPS_WANTED": sorted(state.gpu_groups)},
+                    {
+                        "USER_NAME": layout.USER,
+                        "HOME_DIR": layout.HOME,
+                        "COMMENT": layout.USER_COMMENT,
+                        "GROUPS_WANTED": sorted(state.gpu_groups),
+                    },
                 ),
             )
         )

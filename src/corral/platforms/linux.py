@@ -17,7 +17,7 @@ from corral.ollama import releases
 from corral.probe import state as probe
 from corral.probe.state import HostState, LinuxState
 from corral.scripts import Script
-from corral.service import systemd
+from corral.service import removal, systemd
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -111,7 +111,11 @@ class Linux:
         return Script("service/reboot.sh")
 
     def uninstall_changes(self, run: HostRun) -> list[Change]:
-        raise CorralError("corral takes itself away from Windows hosts only so far", "Leave this host out with --limit")
+        state, settings = _state(run), run.settings
+        remains = removal.Remains.of(run.remote.run(removal.question(state, settings.models_dir)))
+        return removal.changes(
+            state, remains, port=run.port, models_dir=settings.models_dir, remove_models=settings.remove_models
+        )
 
     def lacks_rights(self) -> CorralError:
         return CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")

@@ -18,8 +18,11 @@ done)
 
 emit ollama.current < <(readlink -- "$CURRENT" || true)
 emit ollama.releases < <(for stamp in "$RELEASES"/*/"$STAMP"; do
-  [ -f "$stamp" ] && printf '%s\t%s\n' "$(basename -- "$(dirname -- "$stamp")")" "$(tr '\n' ' ' <"$stamp")"
-done || true)
+  directory=$(dirname -- "$stamp")
+  if [ -f "$stamp" ] && [ ! -L "$directory" ]; then
+    printf '%s\t%s\n' "$(basename -- "$directory")" "$(tr '\n' ' ' <"$stamp")"
+  fi
+done)
 emit ollama.command < <(readlink -- "$COMMAND" || { [ -e "$COMMAND" ] && echo file; } || true)
 emit ollama.user < <(id -nG "$OLLAMA_USER" 2>/dev/null || true)
 emit ollama.groups < <(getent group render video | cut -d: -f1 || true)
