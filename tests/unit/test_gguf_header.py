@@ -231,8 +231,8 @@ def test_a_source_is_read_as_far_as_its_header_goes(real: bytes) -> None:
 def test_the_labs_models_are_planned_with_as_the_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORRAL_LAB_CACHE", str(tmp_path))
     shape = shapes(gguf_header.read_file(model_file(ensure_models(Progress()), "14b")))
-    assert (shape.family, shape.layers, shape.context_length, shape.unplanned) == ("qwen2", 4, 131072, "")
-    assert (shape.heads, shape.kv_heads, shape.key_length) == ((4,) * 4, (1,) * 4, 64)
+    assert (shape.family, shape.layers, shape.context_length, shape.unplanned) == ("qwen2", 1, 131072, "")
+    assert (shape.heads, shape.kv_heads, shape.key_length) == ((4,), (1,), 64)
 
 
 # What is not there
