@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 import tests.repeatable  # noqa: E402, F401
 from lab.config import CHOSEN_LAB, Layout  # noqa: E402
 from lab.hosts import Lab, State  # noqa: E402
+from tests.lab.power import survived  # noqa: E402
 
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 #: The files whose tests take longest, in this order. Begun first, they don't keep one lab at work when all others are
@@ -59,6 +60,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("labs"):
         order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
         items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts the power cuts that hosts were put through."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    counts = survived(reports)
+    if counts:
+        terminalreporter.section("power cuts")
+    for what, (tried, well) in counts.items():
+        terminalreporter.line(f"{what}: {tried} tried, {well} survived")
 
 
 @dataclass(frozen=True)
