@@ -18,6 +18,7 @@ from corral.connectors.ssh import RemedySshConnector, explain
     ("error", "remedy"),
     [
         ("Authentication error (username=me): Authentication failed.", "ssh-copy-id me@box -p 2222"),
+        ("SSH error (No authentication methods available)", "ssh-add"),
         ("SSH host key error (Host key for box does not match.)", "ssh-keygen -R box"),
         ("Could not resolve hostname (Name or service not known)", "Correct address"),
         ("Could not connect ([Errno None] Unable to connect to port 2222 on box)", "Is it on"),

@@ -10,6 +10,10 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import get_ssh_config
 
+#: Paramiko's words where it has neither key nor password to try, and what to do then.
+NOTHING_TO_TRY = "No authentication methods"
+GIVE_A_KEY = "There is nothing to log in with: declare ssh_key or ssh_password, or add a key to the ssh-agent (ssh-add)"
+
 
 class RemedySshConnector(SSHConnector):
     """`@corral/NAME` is pyinfra's `@ssh/NAME` but for its error sentences, and is shown as NAME."""
@@ -66,7 +70,9 @@ def explain(error: str, login: str) -> str:
 
     login: user, address and port as the ssh command takes them.
     """
-    if "Authentication" in error:
+    if NOTHING_TO_TRY in error:
+        remedy = GIVE_A_KEY
+    elif "Authentication" in error:
         remedy = (
             f"The host does not take this user's key or password: correct ssh_user, ssh_key or ssh_password, "
             f"or run ssh-copy-id {login}"

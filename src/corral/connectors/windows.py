@@ -26,7 +26,7 @@ from pyinfra.api.output import echo, format_text
 from pyinfra.api.util import get_file_io
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from corral.connectors.ssh import RemedySshConnector
+from corral.connectors.ssh import GIVE_A_KEY, NOTHING_TO_TRY, RemedySshConnector
 from corral.errors import CorralError
 from corral.remote import LinkBroken, SshChannel, SshLink
 from corral.terminal import escaped
@@ -378,7 +378,9 @@ def explain(error: str, login: str) -> str:
 
     login: user, address and port as the ssh command takes them.
     """
-    if "Authentication" in error:
+    if NOTHING_TO_TRY in error:
+        remedy = GIVE_A_KEY
+    elif "Authentication" in error:
         remedy = (
             "The host does not take this user's key or password: correct ssh_user, ssh_key or ssh_password. "
             f"An administrator's keys belong into {ADMINISTRATORS_KEYS} on the host, and sshd ignores that file "
