@@ -6,8 +6,6 @@
 # RECORD, whose time is that of the last look, are still to come.
 # shellcheck disable=SC2154
 work=$TO/.corral
-own() { [ -d "$1" ] || install -d -m 755 -o "$OWNER" -g "$OWNER" -- "$1"; }
-
 # full NAME: ends the script, in the middle of copying this file.
 full() {
   local left=$((total - copied - $(size_of "$work/$1")))
@@ -64,15 +62,6 @@ take() {
   done
 }
 
-# own_above PATH: makes the directories above TO/manifests/PATH.
-own_above() {
-  local IFS=/ part above=$TO/manifests
-  for part in $(dirname -- "$1"); do
-    above=$above/$part
-    own "$above"
-  done
-}
-
 take_all() {
   local path source target name
   if [ -z "$AFTER" ]; then touch -- "$RECORD"; fi
@@ -83,7 +72,7 @@ take_all() {
     cp -L --preserve=timestamps -- "$source" "$work/manifest" 2>/dev/null || continue
     for name in $(blobs_of "$work/manifest"); do take "$name"; done
     if [ -e "$target" ] && [ ! "$source" -nt "$target" ]; then continue; fi
-    own_above "$path"
+    make_directory "$(dirname -- "$target")" "$OWNER"
     chmod 644 -- "$work/manifest"
     chown -- "$OWNER:$OWNER" "$work/manifest"
     sync -- "$work/manifest"
@@ -92,9 +81,7 @@ take_all() {
 }
 
 if [ -n "$NOTE" ]; then write_file "$RECORD" 644 <<<"$NOTE"; fi
-own "$TO/blobs"
-own "$TO/manifests"
-own "$work"
+for directory in "$TO/blobs" "$TO/manifests" "$work"; do make_directory "$directory" "$OWNER"; done
 rm -f -- "$work"/*.link
 total=0 copied=0
 mapfile -t manifests < <(manifests_in "$FROM")

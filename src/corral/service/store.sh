@@ -19,6 +19,19 @@ nearest() {
   printf '%s\n' "$path"
 }
 
+# make_directory DIRECTORY OWNER: with all that lacks above it; for OWNER, as Ollama makes its own, or, where that is "",
+# for nobody else than whoever asks.
+make_directory() {
+  local path=$1 missing=()
+  while [ ! -d "$path" ]; do
+    missing=("$path" "${missing[@]}")
+    path=$(dirname -- "$path")
+  done
+  for path in "${missing[@]}"; do
+    if [ -n "$2" ]; then install -d -m 755 -o "$2" -g "$2" -- "$path"; else mkdir -m 700 -- "$path"; fi
+  done
+}
+
 # free_on DIRECTORY: the bytes that its disk has free.
 free_on() { df -PB1 -- "$1" | awk 'NR == 2 {print $4}'; }
 
