@@ -76,10 +76,10 @@ def store(lab: Lab, directory: str) -> list[str]:
 
 
 def wrong_owners(lab: Lab, directory: str) -> str:
-    """What the server might not be able to use: of another owner, or with another mode than it makes."""
-    return lab.check(
-        HOST, f"find '{directory}' ! -user ollama -o ! -group ollama -o -type f ! -perm 644 -o -type d ! -perm 755"
-    )
+    """What the server might not be able to use: of another owner, or with another mode than it makes; in metadata lies
+    what it notes for itself."""
+    wrong = "! -user ollama -print -o -type f ! -perm 644 -print -o -type d ! -perm 755 -print"
+    return lab.check(HOST, f"find '{directory}' -name metadata -prune -o {wrong}")
 
 
 def downloads(lab: Lab, since: float) -> list[str]:
