@@ -190,7 +190,8 @@ class Running:
 
     def send(self, data: bytes) -> None:
         """Hand the script bytes that it waits for, instead of the lines that tell it that somebody is here."""
-        self._channel.send(data)
+        for start in range(0, len(data), CHUNK):  # paramiko copies all that is left after each packet that it sends
+            self._channel.send(data[start : start + CHUNK])
         self._beat = time.monotonic()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

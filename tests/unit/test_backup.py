@@ -19,6 +19,7 @@ from corral.errors import CorralError
 from corral.remote import HostError, LocalLink, Remote, Sudo
 from corral.secret import Sources
 from corral.settings import Settings
+from tests.unit.windows_answer import state as windows_state
 
 
 def sha256(content: bytes) -> str:
@@ -195,3 +196,9 @@ def test_what_a_host_has_is_told_with_digests(tmp_path: Path) -> None:
     assert seen.manifests["registry.ollama.ai/library/mine:latest"].text == MANIFEST
     assert seen.blobs == {64 * "a": 3}
     assert seen.key == Key(directory=str(tmp_path), sha256=sha256(b"secret"), public="")
+
+
+def test_a_windows_host_is_refused_with_what_to_copy() -> None:
+    run = cast(Any, SimpleNamespace(state=windows_state(), settings=SimpleNamespace(models_dir=r"D:\Models")))
+    with pytest.raises(CorralError, match=r"Linux hosts only so far\. Copy D:\\Models"):
+        Belongings.of(run)

@@ -143,7 +143,7 @@ def _put_model(run: HostRun, belongings: Belongings, kept: Vault, model: Model) 
             )
     place = belongings.models(run)
     name = ModelName.parse(model.name)
-    vault.bring(run, kept.place, place, _needed([model], seen), f"put back of {name.short}:")
+    vault.bring(run, kept.place, place, _needed([model], seen), f"{name.short}:")
     path = f"manifests/{name.host}/{name.namespace}/{name.model}/{name.tag}"
     place.append(path, 0, model.manifest.encode())
     place.finish(path, model.digest)

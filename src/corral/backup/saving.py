@@ -41,7 +41,7 @@ def changes(run: HostRun) -> list[Change]:
         if missing:
             name = ModelName.parse(model.name).short
             size = decimal(sum(blob.size for blob in missing))
-            bring = partial(vault.bring, run, belongings.models(run), kept.place, missing, f"saved of {name}:")
+            bring = partial(vault.bring, run, belongings.models(run), kept.place, missing, f"{name}:")
             found.append(Change(f"save the model {name} ({size}) in {kept.place.name}", bring))
     if backup.key and not kept.has_key(backup.key):
         save = partial(_save_key, belongings, run, kept, backup.key)
