@@ -175,6 +175,27 @@ def test_a_directory_that_has_models_already_keeps_them(lab: Lab, served: Invent
     assert wrong_owners(lab, OTHER_DISK) == ""
 
 
+def test_a_model_from_a_file_of_the_controllers_is_moved_and_not_made_again(
+    lab: Lab, served: Inventory, deploy: Deploy
+) -> None:
+    """Its Modelfile names the file by its place on the host."""
+    weights = lab.check(HOST, f"ls -S {OLD}/blobs | head -n 1").strip()
+    (served.path.parent / "ours.gguf").write_bytes(lab.read(HOST, f"{OLD}/blobs/{weights}") + bytes(256))
+    served.set(HOST, models=[*served.host(HOST)["models"], {"name": "ours", "from": "./ours.gguf"}])
+    assert finished(deploy(served), HOST)
+    before = {model["name"]: model["modified_at"] for model in get(lab, HOST, "/api/tags")["models"]}
+    served.set(HOST, models_dir=OTHER_DISK)
+
+    run = deploy(served)
+
+    assert_converged(run, lab, HOST)
+    assert "make the model" not in run.about(HOST)
+    assert {model["name"]: model["modified_at"] for model in get(lab, HOST, "/api/tags")["models"]} == before
+    modelfile = lab.read(HOST, "/etc/ollama/modelfiles/ours_latest.modelfile").decode()
+    assert f"FROM {OTHER_DISK}/blobs/sha256-" in modelfile.replace('"', "")
+    assert_changed_nothing(deploy(served), HOST)
+
+
 def test_a_disk_without_room_is_refused_in_numbers_before_anything_is_changed(
     lab: Lab, served: Inventory, deploy: Deploy
 ) -> None:

@@ -130,6 +130,7 @@ def test_what_has_come_already_is_not_brought_again(
     source: Here, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.append("a dir/file", 0, (tmp_path / "file").read_bytes()[:50_000])
+    assert stat.S_IMODE((tmp_path / "some place/a dir/file.partial").stat().st_mode) == 0o600
     assert bring(source, place, monkeypatch)[0] == (50_000, 30_000)
 
 

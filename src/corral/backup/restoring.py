@@ -36,7 +36,7 @@ def changes(run: HostRun) -> list[Change]:
         run.host.log_styled(text, fg="yellow", log_func=logger.warning)
         return []
     assert isinstance(run.state, LinuxState)
-    if not run.state.user_groups:
+    if run.host.state.is_executing and not run.state.user_groups:  # what comes before may make it
         raise CorralError(f"this host has no user {layout.USER}, whose models they are", "Run deploys/r1.py first")
     seen = belongings.look(run)
     absent = [model for model in backup.models if _is_absent(run, model, seen)]
