@@ -472,7 +472,7 @@ class Settings(BaseModel):
         example="true",
         description="When Ollama is uninstalled, remove the directory of the models too, whoever made them.",
     )
-    backup_dir: Annotated[StrictStr, Field(validate_default=True)] = _setting(
+    backup_dir: StrictStr = _setting(
         "backups",
         kind="path or HOST:path",
         shown="backups",
@@ -598,14 +598,12 @@ class Settings(BaseModel):
 
     @field_validator("backup_dir")
     @classmethod
-    def _is_a_place(cls, value: str, info: ValidationInfo) -> str:
+    def _is_a_place(cls, value: str) -> str:
         if not value.strip("/. ") or not value.isprintable():
             raise BadValue(f"{value} is no directory for backups", "Write a path, or HOST:/path")
-        if re.match(r"[^/:]+:", value):
-            if not re.fullmatch(r"[^/:]+:/.*[^/].*", value):
-                raise BadValue(f"{value} is not HOST:/path", "Write the path on the host from its root")
-            return value
-        return str(_sources(info).resolve(value))
+        if re.match(r"[^/:]+:", value) and not re.fullmatch(r"[^/:]+:/.*[^/].*", value):
+            raise BadValue(f"{value} is not HOST:/path", "Write the path on the host from its root")
+        return value
 
     @field_validator("proxy", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from corral.backup.belongings import Belongings
 from corral.backup.places import Here, Place, Progress, There, copy
 from corral.backup.record import Backup, Blob, Key, Model, Text, digests
 from corral.backup.vault import Vault, earlier
+from corral.backup.vault import of as vault_of
 from corral.errors import CorralError
 from corral.remote import HostError, LocalLink, Remote, Sudo
 from corral.secret import Sources
@@ -174,13 +175,18 @@ def test_files_of_another_length_are_missing_and_damaged_ones_named(place: Place
 
 
 def test_a_backups_directory_counts_from_the_inventory_or_is_on_another_host(tmp_path: Path) -> None:
-    sources = Sources(tmp_path, {})
-    assert Settings.parse({}, sources).backup_dir == f"{tmp_path}/backups"
-    assert Settings.parse({"backup_dir": "../safe"}, sources).backup_dir == f"{tmp_path.parent}/safe"
-    assert Settings.parse({"backup_dir": "nas:/srv/b"}, sources).backup_dir == "nas:/srv/b"
+    def place(**declared: str) -> str:
+        settings = Settings.parse(declared, Sources(tmp_path, {}))
+        run = SimpleNamespace(name="box", settings=settings, inventory_path=tmp_path / "hosts.yml")
+        return vault_of(cast(Any, run)).place.name
+
+    assert place() == f"{tmp_path}/backups"
+    assert place(backup_dir="../safe") == f"{tmp_path.parent}/safe"
+    with pytest.raises(CorralError, match="box would keep the backup of itself"):
+        place(backup_dir="box:/srv/backups")
     for wrong in ("nas:srv", "nas:/", "/", ""):
         with pytest.raises(CorralError, match="backup_dir"):
-            Settings.parse({"backup_dir": wrong}, sources)
+            place(backup_dir=wrong)
 
 
 def test_what_a_host_has_is_told_with_digests(tmp_path: Path) -> None:

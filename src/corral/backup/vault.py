@@ -9,12 +9,12 @@ hosts/<host>/id_ed25519-<hex>          its server's key
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyinfra.api.exceptions import ConnectError
@@ -24,6 +24,7 @@ from corral.backup.places import Here, Place, Progress, There, copy
 from corral.backup.record import Backup, Blob, Key
 from corral.errors import CorralError
 from corral.remote import Remote
+from corral.secret import Sources
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -105,7 +106,8 @@ def of(run: HostRun) -> Vault:
     if elsewhere := ELSEWHERE.fullmatch(declared):
         name, directory = elsewhere.groups()
         return Vault(There(name, _remote(run, name), directory.rstrip("/"), unfinished), run.name)
-    return Vault(Here(Path(declared), unfinished), run.name)
+    sources = Sources(run.inventory_path.parent, os.environ)
+    return Vault(Here(sources.resolve(declared), unfinished), run.name)
 
 
 def _unfinished(host: str, path: str) -> str:
