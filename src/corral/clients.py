@@ -1,4 +1,5 @@
-"""The machines that verification looks from: not managed, reached with the connection keys of the inventory."""
+"""Machines of an inventory besides the one that a step is about: those that verification looks from, and one that keeps
+backups. Reached with the connection keys of the inventory."""
 
 from __future__ import annotations
 
@@ -39,17 +40,22 @@ def connect(inventory_name: str, clients: Mapping[str, Mapping[str, Any]], name:
 
     clients: name to pyinfra's connection data. Raises CorralError when the client can't be reached.
     """
+    try:
+        return reach(inventory_name, clients, name)
+    except ConnectError as error:
+        raise CorralError(
+            f"verification looks from {name}, which can't be reached: {error}",
+            f"Switch {name} on, correct it under clients in the inventory, or remove it there",
+        ) from error
+
+
+def reach(inventory_name: str, machines: Mapping[str, Mapping[str, Any]], name: str) -> Remote:
+    """As connect, for whatever it is needed. Raises pyinfra's ConnectError."""
     with _lock:
         key = (inventory_name, name)
         if key not in _remotes:
-            host = _hosts(clients)[name]
-            try:
-                host.connect(show_errors=False, raise_exceptions=True)
-            except ConnectError as error:
-                raise CorralError(
-                    f"verification looks from {name}, which can't be reached: {error}",
-                    f"Switch {name} on, correct it under clients in the inventory, or remove it there",
-                ) from error
+            host = _hosts(machines)[name]
+            host.connect(show_errors=False, raise_exceptions=True)
             _remotes[key] = remote_for(host)
         return _remotes[key]
 

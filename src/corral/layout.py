@@ -26,6 +26,8 @@ SETTINGS = "/etc/ollama"
 #: Environment values that are secrets (a proxy's password); read by systemd, by nobody else.
 SECRETS = f"{SETTINGS}/secrets.env"
 MODELFILES = f"{SETTINGS}/modelfiles"
+#: While models are moved to another directory: those that hold some of them; see service.move.
+MOVES = f"{SETTINGS}/moving-models"
 LOCK = "/run/corral.lock"
 
 

@@ -27,6 +27,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 from corral import loading, verification
+from corral.backup import restoring, saving
 from corral.changes import Change
 from corral.engine import ask as engine
 from corral.errors import CorralError
@@ -182,6 +183,32 @@ def uninstall(run: HostRun) -> Sequence[Change]:
     if run.host.state.is_executing:
         run.lock()
     return run.platform.uninstall_changes(run)
+
+
+@_step
+def backup(run: HostRun) -> Sequence[Change]:
+    """Save what the host has and nothing can bring again: models that no registry has, its key, people's settings."""
+    run.check_rights()
+    if run.host.state.is_executing:
+        run.lock()
+    return saving.changes(run)
+
+
+@_step
+def require_backup(run: HostRun) -> Sequence[Change]:
+    """Refuse a host of which nothing was saved."""
+    run.check_rights()
+    restoring.require(run)
+    return ()
+
+
+@_step
+def restore(run: HostRun) -> Sequence[Change]:
+    """Bring back what was saved and is not there; nothing where there is no backup of the host."""
+    run.check_rights()
+    if run.host.state.is_executing:
+        run.lock()
+    return restoring.changes(run)
 
 
 @operation()

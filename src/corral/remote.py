@@ -130,11 +130,26 @@ class Remote:
 
     def start(self, script: Script) -> Running:
         """Start a script as root; iterating over the result waits for what it emits."""
+        return self._begin(script, BashAnswer(script.path, self._sudo))
+
+    def read(self, script: Script) -> bytes:
+        """Run a script as root whose output is bytes of a file, and return them. Raises CorralError."""
+        with self._begin(script, BytesAnswer(script.path, self._sudo)) as running:
+            return b"".join(text.encode("latin-1") for _, text in running)
+
+    def write(self, script: Script, data: bytes) -> None:
+        """Run a script as root that emits `ready` and then takes as many bytes as it knows of. Raises CorralError."""
+        with self.start(script) as running:
+            for name, _ in running:
+                if name == "ready":
+                    running.send(data)
+
+    def _begin(self, script: Script, answer: Answer) -> Running:
         text = script.text().encode()
         channel = self._link.open(self._sudo.command + BOOTSTRAP)
         password = f"{self._sudo.password}\n".encode() if self._sudo.wanted and self._sudo.password else b""
         channel.send(password + f"@corral {len(text)}\n".encode() + text)
-        return Running(channel, script.path, BashAnswer(script.path, self._sudo))
+        return Running(channel, script.path, answer)
 
     def dial(self, address: str, port: int, timeout_s: float) -> Stream:
         """Connect from the host to address:port. Raises OSError as a local connection would."""
@@ -172,6 +187,12 @@ class Running:
         if force or time.monotonic() - self._beat >= HEARTBEAT_S:
             self._channel.send(b"\n")
             self._beat = time.monotonic()
+
+    def send(self, data: bytes) -> None:
+        """Hand the script bytes that it waits for, instead of the lines that tell it that somebody is here."""
+        for start in range(0, len(data), CHUNK):  # paramiko copies all that is left after each packet that it sends
+            self._channel.send(data[start : start + CHUNK])
+        self._beat = time.monotonic()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         try:
@@ -226,6 +247,18 @@ class BashAnswer:
             raise CorralError(
                 f"{self._what} failed on the host (exit code {exit_code})", detail="\n".join(said.splitlines()[-15:])
             )
+
+
+class BytesAnswer(BashAnswer):
+    """Bytes as they are, a character each; a script that fails says why on its error output."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, str]]:
+        if not self._ready:
+            self._output += data
+            _, found, data = self._output.partition(b"@ready\n")
+            self._ready = bool(found)
+        if self._ready and data:
+            yield "data", data.decode("latin-1")
 
 
 class HostError(CorralError):
@@ -334,6 +367,7 @@ class SshChannel:
         self._channel = channel
 
     def send(self, data: bytes) -> None:
+        self._channel.settimeout(None)  # as long as it takes: a lost host ends the connection (TCP_USER_TIMEOUT)
         with suppress(OSError):  # a command that has ended: its exit code says more
             self._channel.sendall(data)
 

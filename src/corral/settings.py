@@ -472,6 +472,21 @@ class Settings(BaseModel):
         example="true",
         description="When Ollama is uninstalled, remove the directory of the models too, whoever made them.",
     )
+    backup_dir: StrictStr = _setting(
+        "backups",
+        kind="path or HOST:path",
+        shown="backups",
+        example="nas:/srv/backups",
+        description="Where backups are kept: a directory on this machine, relative to the inventory, or on a host or"
+        " client of the inventory.",
+    )
+    backup_all: bool = _setting(
+        False,
+        kind="true or false",
+        shown="false",
+        example="true",
+        description="Save models that registries have, too.",
+    )
     service_account: Literal["SYSTEM", "LOCAL SERVICE"] = _setting(
         "SYSTEM",
         kind="SYSTEM or LOCAL SERVICE",
@@ -580,6 +595,15 @@ class Settings(BaseModel):
     @classmethod
     def _is_beside_the_inventory(cls, value: object, info: ValidationInfo) -> object:
         return _sources(info).resolve(value) if isinstance(value, str) else value
+
+    @field_validator("backup_dir")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        if not value.strip("/. ") or not value.isprintable():
+            raise BadValue(f"{value} is no directory for backups", "Write a path, or HOST:/path")
+        if re.match(r"[^/:]+:", value) and not re.fullmatch(r"[^/:]+:/.*[^/].*", value):
+            raise BadValue(f"{value} is not HOST:/path", "Write the path on the host from its root")
+        return value
 
     @field_validator("proxy", mode="before")
     @classmethod

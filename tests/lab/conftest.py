@@ -36,7 +36,18 @@ from tests.lab.power import survived  # noqa: E402
 SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 #: The files whose tests take longest, in this order. Begun first, they don't keep one lab at work when all others are
 #: done.
-LONGEST = ("windows", "plan", "own_models", "state_suite", "cut_off", "windows_connector", "closed_loop", "models")
+LONGEST = (
+    "move",
+    "windows",
+    "backup",
+    "plan",
+    "own_models",
+    "state_suite",
+    "cut_off",
+    "windows_connector",
+    "closed_loop",
+    "models",
+)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -678,7 +678,7 @@ def run(tmp_path: Path) -> HostRun:
         "blob": lambda sha256: f"{tmp_path}/blobs/sha256-{sha256}",
         "proxy": {"PROXY": "", "NO_PROXY_FOR": ""},
         "settings": SimpleNamespace(models_dir=str(tmp_path)),
-        "state": SimpleNamespace(manifests=()),
+        "state": SimpleNamespace(manifests=(), to_move={}),
         "inventory_path": tmp_path / "inventory.yml",
     }
     return cast(HostRun, SimpleNamespace(**parts))
@@ -731,10 +731,15 @@ def test_a_model_that_the_host_has_is_read_from_its_own_files(
     (tmp_path / "blobs").mkdir()
     (tmp_path / f"blobs/sha256-{hashlib.sha256(real).hexdigest()}").write_bytes(real)
     run.state.manifests = (str(name),)  # type: ignore[misc]
-    found = headers.fetch(run, [name])[name]
-    assert isinstance(found, headers.Weights)
-    assert found.header.tensors == parse(real, None).tensors
-    assert registry.ranges == []
+    for moving in (False, True):
+        if moving:  # it is in another directory still
+            run.state.manifests, run.state.to_move = (), {str(name): str(tmp_path)}  # type: ignore[misc]
+            cast(Any, run.settings).models_dir = "/elsewhere"
+        headers._known.clear()
+        found = headers.fetch(run, [name])[name]
+        assert isinstance(found, headers.Weights)
+        assert found.header.tensors == parse(real, None).tensors
+        assert registry.ranges == []
     manifest.unlink()
     assert isinstance(headers.fetch(run, [name])[name], CorralError)
 

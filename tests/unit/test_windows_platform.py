@@ -218,3 +218,28 @@ def test_windows_has_its_own_defaults() -> None:
     settings = Settings.parse({}, Sources(Path.cwd(), {})).on("windows")
     assert (settings.models_dir, settings.start_timeout_s) == (layout.MODELS, 180)
     assert Settings.parse({"start_timeout_s": 30}, Sources(Path.cwd(), {})).on("windows").start_timeout_s == 30
+
+
+def test_another_directory_while_the_old_one_holds_models_is_refused_with_the_commands_that_move_them() -> None:
+    old, new = r"D:\Old models", r"D:\New models"
+    seen = state(environment=[{"name": "OLLAMA_MODELS", "value": old}], owned=["OLLAMA_MODELS"])
+    asked: list[Script] = []
+
+    def moving(left: str, models_dir: str = new) -> HostRun:
+        def answer(script: Script) -> dict[str, str]:
+            asked.append(script)
+            return {"models": left}
+
+        run = a_run(seen, models_dir=models_dir)
+        cast(Any, run).remote = SimpleNamespace(run=answer)
+        return run
+
+    with pytest.raises(CorralError) as error:
+        WINDOWS.preflight(moving("2"))
+    assert r"2 models of this host are in D:\Old models" in str(error.value)
+    assert rf"robocopy '{old}' '{new}' /E /MOVE" in str(error.value)
+    assert asked[0].variables == {"Directory": old}
+    assert WINDOWS.preflight(moving("0")) == []
+    asked.clear()
+    assert WINDOWS.preflight(moving("2", old.lower())) == []
+    assert asked == []

@@ -259,3 +259,11 @@ def test_manifests_and_downloads_that_the_host_has_are_told(computer: Computer) 
     assert found["manifest.0"] == '{"layers": []}\n200'
     assert found["manifest.1"].endswith("\n000")
     assert sorted(found["blobs"].splitlines()) == ["sha256-aa 5", "sha256-bb 42"]
+
+
+def test_models_that_are_left_in_a_directory_are_counted(computer: Computer) -> None:
+    script = Script("service/models_left.ps1", {"Directory": MODELS})
+    assert computer.run(script) == {"models": "0"}
+    place = rf"{MODELS}\manifests\registry.ollama.ai\library\r1"
+    computer.run(Script("service/write_file.ps1", {"Path": rf"{place}\latest", "Text": "{}", "Secret": False}))
+    assert computer.run(script) == {"models": "1"}

@@ -31,7 +31,7 @@ def local_file(inventory: Path, key: str, written: str) -> LocalFile:
     path = inventory.parent / Path(written).expanduser()
     try:
         stat = path.stat()
-        return LocalFile(path, _digest(path, stat.st_size, stat.st_mtime_ns))
+        return LocalFile(path, digest(path, stat.st_size, stat.st_mtime_ns))
     except OSError as error:
         raise CorralError(
             f"{key}: the file {path} can't be read ({error.strerror})",
@@ -40,11 +40,13 @@ def local_file(inventory: Path, key: str, written: str) -> LocalFile:
 
 
 @lru_cache(maxsize=64)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
+def digest(path: Path, size: int, mtime_ns: int) -> str:
+    """The SHA-256 of a file, in hex; asked once as long as its size and time (os.stat) stay. Raises OSError."""
+
     def of_file() -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     # In a thread: minutes for a large file, in which other hosts must go on hearing from this run (lib.sh).
-    digest: str = gevent.get_hub().threadpool.apply(of_file)
-    return digest
+    found: str = gevent.get_hub().threadpool.apply(of_file)
+    return found

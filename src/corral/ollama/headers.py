@@ -129,7 +129,7 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
     waiting: list[_Blob] = []
     here = _here(run, names)
     for name, manifest in registry.ask(run, names, here).manifests.items():
-        directory = f"{run.settings.models_dir}/blobs" if name in here else ""
+        directory = f"{_own(run)[name][1]}/blobs" if name in here else ""
         blob = manifest if isinstance(manifest, CorralError) else _blob(name, manifest, directory)
         if isinstance(blob, CorralError):
             found[name] = blob
@@ -157,14 +157,18 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
 
 def _here(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, str]:
     """The manifests' paths of those models that the host has."""
-    own = {name: name for name in map(ModelName.parse, run.state.manifests)}
+    own = _own(run)
     return {
-        name: run.platform.join(
-            run.settings.models_dir, "manifests", own[name].host, own[name].namespace, own[name].model, own[name].tag
-        )
-        for name in names
-        if name in own
+        name: run.platform.join(directory, "manifests", named.host, named.namespace, named.model, named.tag)
+        for name, (named, directory) in own.items()
+        if name in names
     }
+
+
+def _own(run: HostRun) -> dict[ModelName, tuple[ModelName, str]]:
+    """The host's models, each as it is named there and with the directory that it is in."""
+    here = {**dict.fromkeys(run.state.manifests, run.settings.models_dir), **run.state.to_move}
+    return {name: (name, directory) for name, directory in ((ModelName.parse(n), d) for n, d in here.items())}
 
 
 def _blob(name: ModelName, manifest: Mapping[str, Any], directory: str) -> _Blob | CorralError:

@@ -139,7 +139,7 @@ def _adapter(run: HostRun, path: str) -> LocalFile:
 def check(run: HostRun) -> None:
     """Before anything is changed: can every declared model be had, and is there room for it? Raises CorralError."""
     wanted = wanted_models(run)
-    here = {ModelName.parse(name) for name in run.state.manifests}
+    here = {ModelName.parse(name) for name in (*run.state.manifests, *run.state.to_move)}
     missing = {w.source: w for w in wanted if isinstance(w.source, ModelName) and w.source not in here}
     uploads = {file.sha256: file for w in wanted if w.name not in here for file in w.files.values()}
     # Ollama keeps a file as it is (create.go of 0.34.4).
@@ -151,9 +151,11 @@ def check(run: HostRun) -> None:
             )
         need += size.missing
         _check_plan(run, which, size.whole)
-    if need > run.state.free_for_models:
+    free = run.state.free_for_models - run.state.to_move_bytes
+    if need > free:
+        moved = f" besides {decimal(run.state.to_move_bytes)} for those to be moved" if run.state.to_move_bytes else ""
         raise CorralError(
-            f"models_dir: the disk of {run.settings.models_dir} has {decimal(run.state.free_for_models)} free, "
+            f"models_dir: the disk of {run.settings.models_dir} has {decimal(free)} free{moved}, "
             f"the declared models need {decimal(need)} more",
             "Free some space, declare another models_dir, or choose a smaller model",
         )

@@ -17,7 +17,7 @@ from corral.ollama import releases
 from corral.probe import state as probe
 from corral.probe.state import HostState, LinuxState
 from corral.scripts import Script
-from corral.service import removal, systemd
+from corral.service import move, removal, systemd
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -56,7 +56,11 @@ class Linux:
             probe.variables(run.settings.models_dir, run.port),
             then=("firewall/probe.sh", "gpus/probe.sh"),
         )
-        return probe.parse(run.remote.run(script))
+        state, models_dir = probe.parse(run.remote.run(script)), run.settings.models_dir
+        question = move.question(state, models_dir)
+        if question is None:
+            return state
+        return move.seen(state, models_dir, run.remote.run(question))
 
     def lock(self, holder: str) -> Script:
         return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder})
@@ -96,7 +100,9 @@ class Linux:
         return releases.changes(_state(run), run.release, run.proxy)
 
     def service_changes(self, run: HostRun) -> list[Change]:
-        return systemd.changes(_state(run), run.service)
+        state = _state(run)
+        copies = move.copies(state, run.settings.models_dir)
+        return [*systemd.changes(state, run.service, copies), *move.ends(run, state)]
 
     def firewall_changes(self, run: HostRun) -> list[Change]:
         return firewall.changes(_state(run).firewall, run.opened_scope, run.port)
@@ -128,6 +134,7 @@ class Linux:
         _check_system(state)
         releases.check(state)
         systemd.check(state)
+        move.check(state, run.settings.models_dir)
         warnings = []
         if run.opened_scope is not None:
             firewall.changes(state.firewall, run.opened_scope, run.port)  # raises where corral can't open the port
@@ -146,7 +153,7 @@ class Linux:
         if not service.running:
             state = service.active_state or "not there"
             return [Check("service", False, f"{layout.SERVICE} is {state}.", "Run deploys/r1.py.")]
-        pending = systemd.changes(_state(run), wanted)
+        pending = self.service_changes(run)
         differing = {
             name: None if name in wanted.secrets else service.environment.get(name, "unset")
             for name, value in {**wanted.environment, **wanted.secrets}.items()

@@ -220,6 +220,7 @@ class Windows:
         _check_drive(state, run.settings.models_dir)
         _check_others(run, state)
         task.check(state)
+        _check_place(run, state)
         _check_port(state, run.port)
         warnings = [
             f"corral could not find out all about this host: {name}: {why}" for name, why in state.fails.items()
@@ -393,6 +394,24 @@ def _check_drive(state: WindowsState, models_dir: str) -> None:
         raise CorralError(
             f"models_dir: the file system of {letter} is {drive.filesystem or 'unknown'}, which can't keep models well",
             f"Declare a directory on a drive with {' or '.join(FILE_SYSTEMS)}",
+        )
+
+
+def _check_place(run: HostRun, state: WindowsState) -> None:
+    """Models are moved to another directory on Linux hosts only so far; another one must not have them all downloaded
+    again."""
+    models_dir = run.settings.models_dir
+    old = state.variables.get("OLLAMA_MODELS", "") if "OLLAMA_MODELS" in state.owned else ""
+    if not old or PureWindowsPath(old) == PureWindowsPath(models_dir):
+        return
+    count = int(run.remote.run(Script("service/models_left.ps1", {"Directory": old}))["models"])
+    if count:
+        there = f"{count} model{'s' if count > 1 else ''}"
+        raise CorralError(
+            f"models_dir: {there} of this host are in {old}, and corral moves models on Linux hosts only so far",
+            f"In an administrator's PowerShell there: Stop-ScheduledTask -TaskPath '{layout.TASK_PATH}' -TaskName "
+            f"'{layout.TASK_NAME}'; Stop-Process -Name ollama -ErrorAction Ignore; "
+            f"robocopy '{old}' '{models_dir}' /E /MOVE; then run again",
         )
 
 

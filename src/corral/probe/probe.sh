@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Everything that corral wants to know of a Linux host, in one answer. Changes nothing.
-# Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, OLLAMA_USER.
+# Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, MOVES, OLLAMA_USER.
 # shellcheck disable=SC2153,SC2154
 
 emit os.release < <(cat /etc/os-release 2>/dev/null || true)
@@ -31,6 +31,7 @@ emit ollama.secrets < <(if [ -f "$SECRETS" ]; then
   cat -- "$SECRETS"
 fi)
 emit ollama.models_dir < <(stat -c '%F|%U' -- "$MODELS_DIR" 2>/dev/null || true)
+emit ollama.moves < <(cat -- "$MOVES" 2>/dev/null || true)
 emit ollama.manifests < <(find "$MODELS_DIR/manifests" -type f -not -name '.*' -printf '%P\n' 2>/dev/null || true)
 for file in "$MODELFILES"/*.modelfile; do
   name=${file##*/}
@@ -69,4 +70,10 @@ free() {
   df -PB1 -- "$path" | awk 'NR == 2 {print $4}'
 }
 emit disk.models < <(free "$MODELS_DIR")
+emit disk.unmounted < <(while read -r _ place _; do
+  place=$(printf '%b' "${place//\\/\\0}") # a space is \040 there
+  case $MODELS_DIR/ in
+    "$place"/*) mountpoint -q -- "$place" || printf '%s\n' "$place" ;;
+  esac
+done < <(grep -v '^ *#' /etc/fstab 2>/dev/null || true))
 emit disk.releases < <(free "$RELEASES")

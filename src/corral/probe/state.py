@@ -75,6 +75,8 @@ class HostState:
     releases: the name of a release's directory to the stamp of what it was unpacked from.
     manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
     modelfiles: file name to text.
+    to_move: the models that are still in another directory and come to models_dir before any is made: full name to that
+    directory. to_move_bytes: what they will take of models_dir's disk.
     """
 
     os_name: str
@@ -90,6 +92,8 @@ class HostState:
     free_for_models: int
     free_for_releases: int
     gpus: Inventory
+    to_move: Mapping[str, str] = field(default_factory=dict)
+    to_move_bytes: int = 0
 
     @property
     def server(self) -> Server:
@@ -116,9 +120,29 @@ class HostState:
         return tuple(a for a in self.addresses if ipaddress.ip_interface(a).ip.is_global)
 
 
+@dataclass(frozen=True)
+class Source:
+    """A directory with models that belong into another one.
+
+    models: by full name. copy_bytes: what a copy of them still takes on the other one's disk; 0 on the same one.
+    all_bytes: of its files. filesystem: its type, as stat -f names it. left: its models are at their new place already.
+    """
+
+    path: str
+    models: tuple[str, ...]
+    copy_bytes: int
+    all_bytes: int
+    filesystem: str
+    left: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinuxState(HostState):
-    """Everything one probe found on a Linux host."""
+    """Everything one probe found on a Linux host.
+
+    moves: the text of layout.MOVES; "" for none. unmounted: mount points of /etc/fstab above models_dir on which there
+    is no file system. sources: where models are that belong into models_dir.
+    """
 
     os_id: str
     kernel: str
@@ -130,6 +154,9 @@ class LinuxState(HostState):
     gpu_groups: frozenset[str]
     secrets: str
     models_dir_owner: str
+    moves: str
+    unmounted: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
     service: Service
     firewall: FirewallState
 
@@ -179,7 +206,9 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         gpu_groups=frozenset(sections.get("ollama.groups", "").split()),
         secrets=sections.get("ollama.secrets", ""),
         models_dir_owner=directory_owner.partition("|")[2],
-        manifests=tuple(":".join(line.rsplit("/", 1)) for line in sections.get("ollama.manifests", "").splitlines()),
+        manifests=model_names(sections.get("ollama.manifests", "")),
+        moves=sections.get("ollama.moves", ""),
+        unmounted=tuple(sections.get("disk.unmounted", "").splitlines()),
         modelfiles=_named(sections, "modelfile."),
         service=service,
         listeners=tuple(_listeners(sections.get("port.listeners", ""))),
@@ -188,6 +217,11 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         gpus=gpus.parse(sections, OwnServer(service.pids, layout.RELEASES)),
         firewall=parse_firewall(sections),
     )
+
+
+def model_names(paths: str) -> tuple[str, ...]:
+    """The full names of models by the paths of their manifests, a line each."""
+    return tuple(":".join(line.rsplit("/", 1)) for line in paths.splitlines())
 
 
 def _service(sections: Mapping[str, str]) -> Service:
@@ -250,6 +284,7 @@ def variables(models_dir: str, port: int) -> dict[str, Value]:
         "DROP_IN_DIR": layout.DROP_IN_DIR,
         "SECRETS": layout.SECRETS,
         "MODELFILES": layout.MODELFILES,
+        "MOVES": layout.MOVES,
         "OLLAMA_USER": layout.USER,
         **gpus.variables(),
     }

@@ -90,7 +90,7 @@ def _programs(state: LinuxState) -> list[str]:
 
 
 def _settings(state: LinuxState) -> list[str]:
-    return [layout.SECRETS, *(f"{layout.MODELFILES}/{file}" for file in state.modelfiles)]
+    return [layout.SECRETS, layout.MOVES, *(f"{layout.MODELFILES}/{file}" for file in state.modelfiles)]
 
 
 def _caches() -> list[str]:

@@ -9,6 +9,7 @@ was cut off between writing a file and restarting is finished by the next one.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 
 import jinja2
@@ -85,8 +86,11 @@ def check(state: LinuxState) -> None:
         )
 
 
-def changes(state: LinuxState, wanted: Wanted) -> list[Change]:
-    """What must be done so that the service is as wanted, in the order in which it must be done."""
+def changes(state: LinuxState, wanted: Wanted, copies: Sequence[Change] = ()) -> list[Change]:
+    """What must be done so that the service is as wanted, in the order in which it must be done.
+
+    copies: what brings models into the declared directory, before the service is told of it.
+    """
     service = state.service
     changes = []
     if state.models_dir_owner != layout.USER:
@@ -96,6 +100,7 @@ def changes(state: LinuxState, wanted: Wanted) -> list[Change]:
                 Script("service/directory.sh", {"DIRECTORY": wanted.models_dir, "OWNER": layout.USER}),
             )
         )
+    changes += copies
     changes += _file_changes(state, wanted)
     reasons = _restart_reasons(state, wanted)
     enable = service.enabled != "enabled"
