@@ -60,5 +60,5 @@ def go_on(run: HostRun, doing: str) -> None:
         turns.stopped.add(run.name)
         raise CorralError(
             f"not {doing}: {' and '.join(sorted(failed))} failed before it",
-            "Nothing was changed here. See to that host, or leave it out with --exclude, and run again",
+            "It serves as before. See to that host, or leave it out with --exclude, and run again",
         )
