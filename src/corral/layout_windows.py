@@ -5,7 +5,8 @@ from __future__ import annotations
 #: Programs: one directory per release, and the name of the one in use.
 PROGRAMS = r"C:\Program Files\Ollama"
 CURRENT = rf"{PROGRAMS}\current.txt"
-#: Runs the release in use; PROGRAMS is on the Machine Path for it.
+#: Runs the release in use; PROGRAMS is on the Machine Path for it. Not by a link: making one takes a right of its own,
+#: and a rename does not replace one (learn.microsoft.com, "Create symbolic links" and "MoveFileExW").
 COMMAND = rf"{PROGRAMS}\ollama.cmd"
 DOWNLOADS = rf"{PROGRAMS}\.download"
 #: Inside a release: what it was unpacked from, so that a version is known by its digest.
@@ -24,7 +25,7 @@ LOGS = rf"{STATE}\logs"
 LOG = rf"{LOGS}\server.log"
 MODELFILES = rf"{STATE}\modelfiles"
 MODELS = rf"{STATE}\models"
-#: The server's USERPROFILE: its key lies below it, and caches of drivers do.
+#: The server's USERPROFILE: its key lies below it (ollama, cmd/cmd.go, initializeKeypair), and caches of drivers do.
 HOME = rf"{STATE}\home"
 
 RUN = r"C:\ProgramData\corral"

@@ -9,7 +9,7 @@ param(
 #
 # What it does: installs the capability OpenSSH.Server, starts sshd now and at every boot, lets port 22 in from those
 # networks, and puts the key into administrators_authorized_keys, which sshd reads only when nobody but SYSTEM and
-# Administrators may open it.
+# Administrators may open it (learn.microsoft.com, "Get started with OpenSSH for Windows" and "Key-based authentication").
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
@@ -37,7 +37,7 @@ if (Get-NetFirewallRule -Name $rule -ErrorAction SilentlyContinue) {
 $file = Join-Path -Path $env:ProgramData -ChildPath 'ssh\administrators_authorized_keys'
 $lines = @(Read-Lines $file)
 if ($lines -notcontains $Key) { Write-Lines $file ($lines + $Key) }
-# Administrators and SYSTEM by their SIDs: the names are translated.
+# Administrators and SYSTEM by their SIDs: the names are translated (learn.microsoft.com, "Well-known SIDs").
 $null = & icacls.exe $file /inheritance:r /grant:r '*S-1-5-32-544:F' '*S-1-5-18:F' /q
 if ($LASTEXITCODE -ne 0) { throw "icacls.exe ended with $LASTEXITCODE" }
 "Done. From your machine: ssh $env:USERNAME@$env:COMPUTERNAME"

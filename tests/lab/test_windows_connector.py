@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.config import find_host
+from lab.sandbox import wait_for
 from tests.lab.conftest import ANSI, ROOT, Run
 from tests.lab.expect import finished, one_error
 from tests.lab.windows_hosts import ADDRESSES, PYTHON, WIN, ZH, machine, powershell, processes, windows_only
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lab.hosts import Lab
@@ -44,8 +47,13 @@ def fault(lab: Lab, name: str) -> None:
     lab.check(WIN, [*PYTHON, "lab.windows.ssh", "fault", name])
 
 
-def pyinfra(directory: Path, deploy: str, *arguments: str, host: str = WIN, **data: Any) -> Run:
-    """Runs a deploy of a person's own against a Windows host of pyinfra's own inventory."""
+def pyinfra(
+    directory: Path, deploy: str, *arguments: str, host: str = WIN, environment: Sequence[str] = (), **data: Any
+) -> Run:
+    """Runs a deploy of a person's own against a Windows host of pyinfra's own inventory.
+
+    environment: NAME=value, for pyinfra.
+    """
     declared = {"ssh_hostname": ADDRESSES[host], "ssh_user": USERS[host], **data}
     (directory / "inventory.py").write_text(f"hosts = [('@windows/{host}', {declared!r})]\n", encoding="utf-8")
     (directory / "deploy.py").write_text(textwrap.dedent(deploy), encoding="utf-8")
@@ -54,6 +62,7 @@ def pyinfra(directory: Path, deploy: str, *arguments: str, host: str = WIN, **da
         str(ROOT / "lab/run"),
         "env",
         f"--chdir={directory}",
+        *environment,
         "pyinfra",
         "-y",
         *arguments,
@@ -182,6 +191,150 @@ def test_a_password_will_do(lab: Lab, fresh: str, tmp_path: Path) -> None:
     bad = pyinfra(tmp_path, deploy, ssh_password="wrong", **keyless, **known)
     assert bad.rc != 0
     assert password not in bad.out
+
+
+# --- ways to a host that are pyinfra's own -------------------------------------------------------------------
+
+#: Something over each of the channels: a script with its answer, a file by sftp.
+THROUGH = r"""
+    import io
+    from corral.windows.operations import powershell, put
+
+    powershell(name="Write", commands=r"[IO.File]::WriteAllText('D:\way.txt', $env:SSH_CLIENT)")
+    put(name="Upload", src=io.BytesIO("模型".encode()), dest=r"D:\way\up.txt")
+"""
+#: Nothing of the controller's own ~/.ssh but its known_hosts.
+ALONE: dict[str, Any] = {"ssh_look_for_keys": False, "ssh_connect_retries": 0}
+
+
+@pytest.fixture
+def agent() -> Iterator[str]:
+    """The socket of an ssh-agent that holds nothing yet."""
+    with tempfile.TemporaryDirectory(prefix="agent-") as directory:
+        address = f"{directory}/socket"
+        with subprocess.Popen(["ssh-agent", "-D", "-a", address], stdout=subprocess.DEVNULL) as running:
+            wait_for(lambda: os.path.exists(address), 10, "ssh-agent does not start")
+            yield address
+            running.terminate()
+
+
+def client_of(lab: Lab, host: str) -> str:
+    """From where the deploy reached the host, as its session was told."""
+    return lab.read(host, "/mnt/d/way.txt").decode().split()[0]
+
+
+def known_hosts(lab: Lab, directory: Path, name: str) -> str:
+    """A file with the Windows host's key alone, under a name."""
+    key = (lab.layout.state / f"keys/{WIN}.pub").read_text().split()[:2]
+    (directory / "known").write_text(f"{name} {' '.join(key)}\n")
+    return str(directory / "known")
+
+
+def test_a_host_that_lets_in_a_jump_host_alone_is_reached_through_it(lab: Lab, fresh: str, tmp_path: Path) -> None:
+    jump = find_host("client").address
+    powershell(lab, fresh, f"Set-NetFirewallRule -Name 'OpenSSH-Server-In-TCP' -RemoteAddress {jump}")
+    direct = f"""
+        Host *
+            IdentityFile ~/.ssh/id_ed25519
+            IdentitiesOnly yes
+            StrictHostKeyChecking yes
+        Host {ADDRESSES[WIN]}
+            User {USERS[WIN]}
+        Host jump
+            HostName {jump}
+            User root
+    """
+    configuration = tmp_path / "ssh_config"
+    configuration.write_text(textwrap.dedent(direct))
+    around = pyinfra(tmp_path, THROUGH, ssh_config_file=str(configuration), ssh_strict_host_key_checking="yes")
+    assert around.rc != 0, around.out
+    assert "Could not connect" in around.out
+    assert lab.exec(fresh, ["test", "-e", "/mnt/d/way.txt"]).rc != 0
+
+    configuration.write_text(
+        textwrap.dedent(direct).replace(f"User {USERS[WIN]}", f"User {USERS[WIN]}\n    ProxyJump jump")
+    )
+    through = pyinfra(tmp_path, THROUGH, ssh_config_file=str(configuration), ssh_strict_host_key_checking="yes")
+    assert through.rc == 0, through.out
+    assert client_of(lab, fresh) == jump
+    assert lab.read(fresh, "/mnt/d/way/up.txt").decode() == "模型"
+
+
+def test_a_jump_host_that_refuses_is_not_taken_for_the_host_itself(lab: Lab, fresh: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    configuration = tmp_path / "ssh_config"
+    configuration.write_text(
+        textwrap.dedent(f"""
+            Host *
+                StrictHostKeyChecking yes
+            Host {ADDRESSES[WIN]}
+                ProxyJump jump
+                IdentityFile ~/.ssh/id_ed25519
+            Host jump
+                HostName {find_host("client").address}
+                User nobody
+                IdentityFile {other}
+        """)
+    )
+    run = pyinfra(tmp_path, THROUGH, ssh_config_file=str(configuration))
+    assert run.rc != 0, run.out
+    assert "jump host" in run.out, run.out
+    assert "icacls" not in run.out
+
+
+def test_a_key_that_only_an_agent_holds_will_do(lab: Lab, fresh: str, tmp_path: Path, agent: str) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lab.check(fresh, ["tee", f"{C_SSH}/administrators_authorized_keys"], key.with_suffix(".pub").read_text())
+    environment = {**os.environ, "SSH_AUTH_SOCK": agent}
+    (tmp_path / "none").write_text("")
+    alone = {**ALONE, "ssh_config_file": str(tmp_path / "none")}
+
+    empty = pyinfra(tmp_path, THROUGH, environment=[f"SSH_AUTH_SOCK={agent}"], **alone)
+    assert empty.rc != 0, empty.out
+    assert "ssh-add" in empty.out
+
+    subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True)
+    for half in (key, key.with_suffix(".pub")):
+        half.unlink()
+    held = pyinfra(tmp_path, THROUGH, environment=[f"SSH_AUTH_SOCK={agent}"], **alone)
+    assert held.rc == 0, held.out
+    assert lab.read(fresh, "/mnt/d/way/up.txt").decode() == "模型"
+
+    forbidden = pyinfra(
+        tmp_path, THROUGH, environment=[f"SSH_AUTH_SOCK={agent}"], **{**alone, "ssh_allow_agent": False}
+    )
+    assert forbidden.rc != 0, forbidden.out
+
+
+def test_a_server_on_another_port_is_reached_there_and_its_key_looked_for_under_it(
+    lab: Lab, fresh: str, tmp_path: Path
+) -> None:
+    powershell(lab, fresh, "Stop-Service -Name 'sshd'")
+    wait_for(lambda: not listens(lab, fresh, 22), 20, "sshd does not stop")
+    lab.check(fresh, ["sed", "-i", "s/^#Port 22/Port 2222/", f"{C_SSH}/sshd_config"])
+    powershell(
+        lab, fresh, "Set-NetFirewallRule -Name 'OpenSSH-Server-In-TCP' -LocalPort 2222; Start-Service -Name 'sshd'"
+    )
+    wait_for(lambda: listens(lab, fresh, 2222), 20, "sshd does not start")
+    strict = {"ssh_strict_host_key_checking": "yes"}
+    usual = pyinfra(tmp_path, THROUGH, **strict)
+    assert usual.rc != 0, usual.out
+    assert "Could not connect" in usual.out
+
+    stranger = pyinfra(
+        tmp_path, THROUGH, ssh_port=2222, ssh_known_hosts_file=known_hosts(lab, tmp_path, ADDRESSES[WIN]), **strict
+    )
+    assert stranger.rc != 0, stranger.out
+    name = f"[{ADDRESSES[WIN]}]:2222"
+    there = pyinfra(tmp_path, THROUGH, ssh_port=2222, ssh_known_hosts_file=known_hosts(lab, tmp_path, name), **strict)
+    assert there.rc == 0, there.out
+    assert lab.read(fresh, "/mnt/d/way/up.txt").decode() == "模型"
+
+
+def listens(lab: Lab, host: str, port: int) -> bool:
+    return bool(lab.exec(host, ["ss", "-Htln", f"sport = :{port}"]).out.strip())
 
 
 # --- connections that can't be made, in a deploy -----------------------------------------------------------

@@ -103,6 +103,12 @@ def test_what_stands_first_in_the_configuration_counts_and_what_comes_last_belon
     assert (administrators.max_sessions, administrators.forwarding) == (4, False)
 
 
+def test_the_port_is_the_first_that_is_named_outside_of_a_match() -> None:
+    assert configuration.parse(configuration.DEFAULT, administrator=True).port is None
+    text = "Port 2222\nPort 2223\n" + configuration.DEFAULT
+    assert configuration.parse(text, administrator=True).port == 2222
+
+
 def test_a_match_that_is_not_modelled_is_refused() -> None:
     with pytest.raises(ValueError, match="Match User me"):
         configuration.parse("Match User me\n", administrator=True)

@@ -514,6 +514,7 @@ def test_where_nothing_listens_the_commands_are_given_that_turn_openssh_server_o
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
+        ("SSH error (No authentication methods available)", "ssh-add"),
         ("SSH host key error (Host key for box does not match.)", "ssh-keygen -R box"),
         ("Could not resolve hostname (Name or service not known)", "Correct address"),
         ("Could not connect (timed out)", "Set-NetFirewallRule -Name OpenSSH-Server-In-TCP"),

@@ -76,6 +76,19 @@ def test_everybody_is_any() -> None:
     assert firewall.changes(seen(rule={**OUR_RULE, "addresses": ["Any"]}), Scope.parse(["any"]), 11434, False) == []
 
 
+@pytest.mark.parametrize("more", ["RA42=IntErnet|RA62=IntErnet|", "RA42=IntrAnet|", "RA4=Any|"])
+def test_a_rule_for_a_network_that_only_windows_knows_lets_in_more_than_was_declared(more: str) -> None:
+    text = f"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=11434|RA4=10.1.0.0/255.255.0.0|{more}Name=x|"
+    assert any("(x1)" in sentence for sentence in firewall.wider_than(with_rule("x1", text), PRIVATE, 11434))
+    narrow = text.replace(more, "RA42=Ply2Renders|")
+    assert not any("(x1)" in sentence for sentence in firewall.wider_than(with_rule("x1", narrow), PRIVATE, 11434))
+
+
+def test_a_rule_for_ports_that_have_a_name_is_not_about_ours() -> None:
+    text = "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort2_20=mDNS|Name=x|"
+    firewall.check(with_rule("x1", text), PRIVATE, 11434, remove_blocks=False)
+
+
 def test_a_rule_of_ours_for_another_port_is_removed() -> None:
     found = with_rule("corral-ollama-8080", OUR_RULE_STORED.replace("11434", "8080"))
     (change,) = firewall.changes(found, PRIVATE, 11434, False)

@@ -166,6 +166,34 @@ def test_a_directory_is_made_for_a_service_of_fewer_rights(computer: Computer) -
     assert not [one for one in task.changes(seen, wanted) if one.summary.startswith("make ")]
 
 
+def test_a_directory_that_a_user_has_made_below_program_data_is_closed_to_users(computer: Computer) -> None:
+    machine = computer.machine
+    user = machine.accounts.identity(machine.accounts.user_sid, administrator=False)
+    machine.session(user).files.make_directory(layout.STATE)
+    assert f"O:{machine.accounts.user_sid}" in computer.run_text(f"Emit 'x' (Get-Acl '{layout.STATE}').Sddl")["x"]
+    apply(computer, "close ")
+    sddl = computer.run_text(f"Emit 'x' (Get-Acl '{layout.STATE}').Sddl")["x"]
+    assert sddl.startswith("O:BA")
+    assert ";BU)" not in sddl
+    assert not [one for one in task.changes(look(computer), WANTED) if layout.STATE in one.summary.split(" ")]
+
+
+def test_a_file_whose_replacement_failed_half_way_is_the_new_one_and_otherwise_the_old_one(computer: Computer) -> None:
+    file = computer.drives["C"] / "ProgramData/a"
+
+    def write(replace: str) -> str:
+        computer.run_text(rf"""
+            function Invoke-Replace($From, $To) {{ {replace} }}
+            [IO.File]::WriteAllText('C:\ProgramData\a', 'old')
+            try {{ Write-TextFile 'C:\ProgramData\a' 'new' }} catch {{ }}
+        """)
+        return file.read_text()
+
+    assert write("Remove-Item -LiteralPath $To; throw 'half way'") == "new"
+    assert write("throw 'in use'") == "old"
+    assert [path.name for path in file.parent.iterdir() if path.name.startswith("a.")] == []
+
+
 def test_the_lock_is_held_until_the_input_ends_and_leaves_nothing(computer: Computer) -> None:
     places = computer.drives["C"] / "ProgramData"
     before = sorted(path.name for path in places.iterdir())

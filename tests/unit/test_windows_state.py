@@ -64,11 +64,6 @@ def test_reserved_ports_are_read_in_every_language(title: str) -> None:
     assert state(excluded=lines).excluded == ((11400, 11499),)
 
 
-def test_a_new_boot_has_another_number_or_where_there_is_none_another_time() -> None:
-    assert state().boot_id == "12"
-    assert state(boot={"number": "", "time": "2026-11-20T08:00:00Z"}).boot_id == "2026-11-20T08:00:00Z"
-
-
 def test_a_port_that_the_kernel_holds_is_said_to_be_the_systems() -> None:
     seen = state(listeners=[{"address": "::", "pid": 4, "program": ""}])
     assert seen.listeners == (Listener("::", "the system", 4),)

@@ -14,7 +14,7 @@ from corral.probe.windows import WindowsState
 from corral.scripts import Script
 from corral.service import task
 from corral.service.wanted import Wanted
-from tests.unit.windows_answer import OPEN_TO_USERS, WANTED, answer, ollama, state
+from tests.unit.windows_answer import CLOSED, OPEN_TO_USERS, WANTED, answer, ollama, state
 
 
 def summaries(seen: WindowsState, wanted: Wanted = WANTED) -> list[str]:
@@ -151,10 +151,19 @@ def test_local_service_is_let_into_the_directories_that_it_writes_in() -> None:
         f"make {layout.STATE}, for LOCAL SERVICE to write in",
         f"make {layout.MODELS}, for LOCAL SERVICE to write in",
     ]
-    may = OPEN_TO_USERS + "(A;OICI;0x1301bf;;;LS)"
-    held = ollama(state_sddl=may, models_sddl=may)
+    may = "(A;OICI;0x1301bf;;;LS)"
+    held = ollama(state_sddl=CLOSED + may, models_sddl=OPEN_TO_USERS + may)
     seen = state(ollama=held, task={"state": "Running", "xml": task.xml("LOCAL SERVICE")})
     assert summaries(seen, wanted) == []
+
+
+@pytest.mark.parametrize("rights", [OPEN_TO_USERS, CLOSED.replace("O:BA", "O:S-1-5-21-1-2-3-1001")])
+def test_the_directory_of_what_runs_as_system_is_closed_to_users_and_taken_from_them(rights: str) -> None:
+    seen = state(ollama=ollama(state_sddl=rights))
+    (close,) = task.changes(seen, WANTED)
+    assert close.summary == f"close {layout.STATE}"
+    assert isinstance(close.action, Script)
+    assert close.action.variables["Closed"] is True
 
 
 def test_a_policy_that_forbids_scripts_is_said() -> None:

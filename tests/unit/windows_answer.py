@@ -24,6 +24,7 @@ WANTED = Wanted(
     port=11434,
     start_timeout_s=180,
 )
+CLOSED = "O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 OPEN_TO_USERS = "O:BAG:SYD:(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)"
 OUR_RULE = {
     "title": "ollama 11434",
@@ -62,7 +63,7 @@ def answer(**changed: Any) -> dict[str, Any]:
             "elevated": True,
             "scripts": "Undefined",
         },
-        "boot": {"number": "12", "time": "2026-11-20T08:00:00.0000000Z"},
+        "boot": "2026-11-20T08:00:00.0000000Z",
         "addresses": ["192.168.1.20/24", "fe80::1/64", "127.0.0.1/8"],
         "drives": [
             {"name": "C:", "kind": 3, "filesystem": "NTFS", "free": "200000000000"},
@@ -77,7 +78,7 @@ def answer(**changed: Any) -> dict[str, Any]:
             ),
             "secrets": "",
             "secrets_sddl": "",
-            "state_sddl": OPEN_TO_USERS,
+            "state_sddl": CLOSED,
             "models_sddl": OPEN_TO_USERS,
         },
         "releases": [{"name": "0.34.4", "stamp": STAMP}],

@@ -7,11 +7,11 @@ through corral's reader.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from corral.scripts import Script
+from corral.scripts import Script, Value
 from corral.windows import powershell
 from corral.windows.remote import PowerShellAnswer
 from lab.windows.commands import Shell, make_engine
@@ -39,18 +39,29 @@ class Computer:
 
     def run(self, script: Script, run_directory: str = "", stdin: bytes = b"") -> dict[str, str]:
         """What a script emits; `@progress` holds its lines of progress. Raises CorralError as over ssh."""
+        return self.run_text(script.files(), script.path, script.variables, run_directory, stdin)
+
+    def run_text(
+        self,
+        text: str,
+        name: str = "script",
+        variables: Mapping[str, Value] | None = None,
+        run_directory: str = "",
+        stdin: bytes = b"",
+    ) -> dict[str, str]:
+        """The same of a script's text."""
         session = self.machine.session(self.machine.user)
         shell = Shell(session, PID, session.identity.profile, session.environment())
         request = powershell.request(
-            powershell.assemble(script.files()),
-            name=script.path,
-            parameters=script.variables,
+            powershell.assemble(text),
+            name=name,
+            parameters=variables,
             environment={"CORRAL_RUN": run_directory} if run_directory else {},
         )
         out, errors = io.BytesIO(), io.BytesIO()
         engine = make_engine(shell, io.BytesIO(request + stdin), out, errors)
         code = engine.run_command_line(powershell.COMMAND.partition(" ")[2])
-        answer = PowerShellAnswer(script.path)
+        answer = PowerShellAnswer(name)
         found: dict[str, str] = {}
         for name, text in answer.feed(out.getvalue()):
             found[name] = f"{found.get(name, '')}{text}\n" if name == "@progress" else text

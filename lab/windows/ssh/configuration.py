@@ -31,9 +31,10 @@ Match Group administrators
 
 @dataclass(frozen=True)
 class Configuration:
-    """What holds for one user. `keys_file` is relative to the user's profile, or a full path."""
+    """What holds for one user. keys_file: relative to the user's profile, or a full path. port: None for sshd's own."""
 
     keys_file: str = ".ssh/authorized_keys"
+    port: int | None = None
     max_sessions: int = 10
     max_auth_tries: int = 6
     password: bool = True
@@ -66,6 +67,7 @@ def parse(text: str, *, administrator: bool) -> Configuration:
     default = Configuration()
     return Configuration(
         keys_file=found.get("authorizedkeysfile", default.keys_file),
+        port=int(outside["port"]) if "port" in outside else default.port,
         max_sessions=int(found.get("maxsessions", default.max_sessions)),
         max_auth_tries=int(found.get("maxauthtries", default.max_auth_tries)),
         password=_yes(found, "passwordauthentication"),

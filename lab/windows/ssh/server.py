@@ -55,13 +55,17 @@ class Sshd:
         )
 
     async def serve(self, host: str, port: int, host_key: str) -> None:
-        """Listens while the machine's service runs, and not while it is stopped or not installed."""
+        """Listens while the machine's service runs, and not while it is stopped or not installed.
+
+        Where sshd_config names another port, on that one: it is read when the service starts.
+        """
         acceptor: asyncssh.SSHAcceptor | None = None
         while True:
             wanted = self._is_on()
             if wanted and acceptor is None:
-                acceptor = await self.listen(host, port, host_key)
-                log.info("Server listening on %s port %d.", host or "all addresses", port)
+                at = configured(self.machine).port or port
+                acceptor = await self.listen(host, at, host_key)
+                log.info("Server listening on %s port %d.", host or "all addresses", at)
             elif not wanted and acceptor is not None:
                 acceptor.close()
                 await acceptor.wait_closed()

@@ -21,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import paramiko
 from pyinfra import logger
-from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.output import echo, format_text
 from pyinfra.api.util import get_file_io
-from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from corral.connectors.ssh import RemedySshConnector
+from corral.connectors.ssh import GIVE_A_KEY, NOTHING_TO_TRY, RemedySshConnector
 from corral.errors import CorralError
 from corral.remote import LinkBroken, SshChannel, SshLink
 from corral.terminal import escaped
@@ -59,6 +57,7 @@ COUNTERPARTS = {
 #: PowerShell/openssh-portable, contrib/win32/win32compat/w32-sshfileperm.c and contrib/win32/openssh/sshd_config.
 ADMINISTRATORS_KEYS = r"C:\ProgramData\ssh\administrators_authorized_keys"
 PROTECT_KEYS = f"icacls.exe {ADMINISTRATORS_KEYS} /inheritance:r /grant *S-1-5-32-544:F /grant *S-1-5-18:F"
+#: The names of the capability and of its firewall rule: learn.microsoft.com, "Get started with OpenSSH for Windows".
 START_SSHD = (
     "Add-WindowsCapability -Online -Name OpenSSH.Server~~~~0.0.1.0; "
     "Set-Service -Name sshd -StartupType Automatic; Start-Service -Name sshd"
@@ -71,12 +70,13 @@ class WindowsConnector(RemedySshConnector):
 
     def connect(self) -> None:
         """Raises ConnectError with what was found and what to do about it on a Windows host."""
-        try:
-            SSHConnector.connect(self)
-        except ConnectError as error:
-            raise ConnectError(explain(str(error), self._login())) from error
+        super().connect()
         assert self.client is not None
         SshLink(self.client)  # for what it sets on the connection: no delay, notice of a lost host
+
+    @staticmethod
+    def _explain(error: str, login: str) -> str:
+        return explain(error, login)
 
     def disconnect(self) -> None:
         """After it the host can be connected to again, which a reboot needs."""
@@ -338,7 +338,8 @@ def _becoming(arguments: Mapping[str, Any]) -> str:
 
 
 def sftp_path(path: str) -> str:
-    r"""A path of Windows' (C:\x, C:/x, or /C:/x) as its sftp server takes it. Raises CorralError for another."""
+    r"""A path of Windows' (C:\x, C:/x, or /C:/x) as its sftp server takes it (resolved_path in
+    PowerShell/openssh-portable, contrib/win32/win32compat/misc.c). Raises CorralError for another."""
     drive, rest = ntpath.splitdrive(path.replace("/", "\\").lstrip("\\") if path[:1] in "/\\" else path)
     if len(drive) != 2 or not drive[0].isalpha() or rest[:1] not in ("/", "\\") or ":" in rest:
         raise CorralError(f"{path} is not a path on a drive of the host", r"Write it like C:\directory\file")
@@ -377,7 +378,9 @@ def explain(error: str, login: str) -> str:
 
     login: user, address and port as the ssh command takes them.
     """
-    if "Authentication" in error:
+    if NOTHING_TO_TRY in error:
+        remedy = GIVE_A_KEY
+    elif "Authentication" in error:
         remedy = (
             "The host does not take this user's key or password: correct ssh_user, ssh_key or ssh_password. "
             f"An administrator's keys belong into {ADMINISTRATORS_KEYS} on the host, and sshd ignores that file "

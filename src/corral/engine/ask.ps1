@@ -26,7 +26,7 @@ $scratch = New-Scratch
 try {
     $model = Join-Path -Path $scratch -ChildPath 'model.gguf'
     $null = New-Item -Path $model -ItemType File
-    # Else the hole takes its size on the disk.
+    # Else the hole takes its size on the disk (learn.microsoft.com, "Sparse Files").
     $null = Invoke-Native 'fsutil.exe' @('sparse', 'setflag', $model)
     if ($script:NativeExit -ne 0) { Fail 'room' "$model can't have a hole" }
     Expand-Header $model

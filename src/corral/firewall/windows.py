@@ -25,6 +25,8 @@ NAME = "Windows Defender Firewall"
 TCP = 6
 PROFILES = frozenset({"Domain", "Private", "Public"})
 _OURS = "corral-ollama-"
+#: Keywords for everybody, and for networks whose extent Windows alone knows.
+_WIDE = frozenset({"any", "internet", "intranet", "rmtintranet", "intranetremoteaccess"})
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def parse(found: Mapping[str, Any]) -> WindowsFirewall:
 
 
 def _profile(one: Mapping[str, str]) -> Profile:
-    """The values are of the type GpoBoolean: True, False or NotConfigured, which then means the default."""
+    """The values are of the type GpoBoolean: True, False or NotConfigured, which then means the default
+    (learn.microsoft.com, "MSFT_NetFirewallProfile")."""
     return Profile(
         one["name"],
         filters=one["enabled"] != "False" and one["inbound"] != "Allow",
@@ -132,8 +135,8 @@ def _rule(identifier: str, text: str, local: Addresses, policy: bool = False) ->
 
     if first("Dir") != "In" or first("Active") != "TRUE" or first("Action") not in ("Allow", "Block"):
         return None
-    ranges = [_range(value) for key in ("LPort", "LPort2_10") for value in fields.get(key, [])]
-    remote = [*fields.get("RA4", []), *fields.get("RA6", [])]
+    ranges = [_range(value) for key in ("LPort", "LPort2_10", "LPort2_20") for value in fields.get(key, [])]
+    remote = [value for key in ("RA4", "RA6", "RA42", "RA62") for value in fields.get(key, [])]
     return Rule(
         id=identifier,
         title=first("Name") or identifier,
@@ -148,17 +151,18 @@ def _rule(identifier: str, text: str, local: Addresses, policy: bool = False) ->
 
 
 def _range(value: str) -> tuple[int, int] | None:
-    """Keywords such as RPC are ports that no server of ours has."""
+    """Keywords such as RPC are ports that no server of ours has ([MS-FASP] 2.2.14)."""
     low, _, high = value.partition("-")
     return (int(low), int(high or low)) if low.isdigit() and (high or low).isdigit() else None
 
 
 def _addresses(values: Sequence[str], local: Addresses) -> Addresses:
     """Networks with a prefix or a mask, single addresses, ranges; LocalSubnet: the host's own networks. Other keywords
-    (DNS, DHCP, WINS, DefaultGateway ...) are single machines of those."""
+    (DNS, DHCP, WINS, DefaultGateway ...) are single machines of those, or more than anybody can tell from here
+    ([MS-GPFAS] 2.2.2.13; in a rule's cmdlets without the odd capitals)."""
     found = Addresses()
     for value in values:
-        if value.lower() == "any":
+        if value.lower() in _WIDE:
             return EVERYWHERE
         first, dash, last = value.partition("-")
         try:
@@ -193,7 +197,7 @@ def _is_address(text: str) -> bool:
 
 
 def _same_program(app: str) -> bool:
-    """Whether a rule's program is the server in any of our releases."""
+    """Whether a rule's program is the server in any of our releases. Paths may hold variables."""
     path = re.sub("%ProgramFiles%", r"C:\\Program Files", app, flags=re.IGNORECASE).lower()
     return path.startswith(layout.PROGRAMS.lower() + "\\") and path.endswith("\\ollama.exe")
 

@@ -1,6 +1,6 @@
 param([string]$Current, [string[]]$Names, [string[]]$Values, [string]$Only, [string]$Without)
-# What the engine of the release that Current names can compute on: by each of its runners, started as Ollama starts it, with the
-# variables in Names. Only: asks those that begin so. Without: not this one. Loads no model, serves nothing. Where no
+# What the engine of the release that Current names can compute on: by each of its runners, started as Ollama starts it
+# (ollama, discover/llama_server.go, and llm/llama_server.go, llamaServerLibraryPaths), with the variables in Names. Only: asks those that begin so. Without: not this one. Loads no model, serves nothing. Where no
 # runner lies beside the engine it has its backend built in. Up to 0.29 there is no engine to ask.
 $release = Join-Path -Path (Split-Path -Path $Current -Parent) -ChildPath ([string](Read-TextFile $Current)).Trim()
 $libraries = Join-Path -Path $release -ChildPath 'lib\ollama'

@@ -1,6 +1,6 @@
 # This host's GPUs, and what holds their memory: a part of the one probe, which has given GpuFields and ProcessFields.
 
-# NVIDIA's driver puts it into System32; drivers before 2020 had a directory of their own.
+# NVIDIA's driver puts it into System32; drivers before 2020 had a directory of their own (nvidia-smi(1), Windows).
 function Find-Smi {
     foreach ($place in "$env:SystemRoot\System32\nvidia-smi.exe", "$env:ProgramFiles\NVIDIA Corporation\NVSMI\nvidia-smi.exe") {
         if (Test-Path -LiteralPath $place -PathType Leaf) { return $place }
@@ -33,7 +33,8 @@ Look 'nvidia' {
         }
     } else { $null }
 }
-# All display adapters: AdapterRAM of Win32_VideoController is a 32-bit number, this one has 64.
+# All display adapters: AdapterRAM of Win32_VideoController is a 32-bit number (learn.microsoft.com), this one has 64. What
+# drivers write there: learn.microsoft.com, "Registering Hardware Information"; this value is their own addition to it.
 Look-Each 'adapters' {
     $class = 'HKLM:\SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}'
     Get-RegistryKeyName $class | Where-Object { $_ -match '^\d{4}$' } | ForEach-Object {

@@ -9,7 +9,8 @@ from typing import Any
 from corral.gpus import nvidia
 from corral.gpus.inventory import Card, Device, Inventory, OwnServer, untold
 
-#: PCI vendors as they stand in a display adapter's MatchingDeviceId: "PCI\\VEN_10DE&DEV_2484&...".
+#: PCI vendors as they stand in a display adapter's MatchingDeviceId: "PCI\\VEN_10DE&DEV_2484&..." (learn.microsoft.com,
+#: "Identifiers for PCI Devices").
 VENDORS = {"VEN_10DE": "NVIDIA", "VEN_1002": "AMD"}
 SOURCE = "registry"
 

@@ -2,7 +2,7 @@ param([string[]]$Urls, [string[]]$First, [string[]]$Last, [string]$Proxy, [strin
 # Asks the registries for a piece of each of the blobs at Urls, as the server on this host will: the bytes from First to
 # Last, that one included. Each piece is emitted as part.<number>, in order, which together are one base64 of a gzip of
 # what came: the bytes, then, in a line of its own, the status and curl's exit code. A registry that would send the whole
-# blob is refused by its length. A path among Urls is a file of this host.
+# blob is refused by its length (curl.1, --max-filesize). A path among Urls is a file of this host.
 
 function Read-Piece([string]$Path, [long]$Offset, [long]$Length) {
     $file = [IO.File]::Open($Path, 'Open', 'Read', 'ReadWrite, Delete')

@@ -65,7 +65,7 @@ if (-not (Test-Path -LiteralPath $archive)) {
     $download = Start-Process -FilePath (Find-Tool 'curl.exe') -NoNewWindow -PassThru -RedirectStandardError $errors `
         -ArgumentList ($script:CurlTrust + @('-fsSL', '--connect-timeout', '20', '--speed-limit', '1024', '--speed-time', '60', '--retry', '3',
         '-C', '-', '-o', "`"$partial`"", '--', "`"$Url`""))
-    # Without it the exit code is not kept.
+    # Without it the exit code is not kept (PowerShell/PowerShell issue 5421).
     $null = $download.Handle
     $seconds = 0
     while (-not $download.HasExited) {
@@ -77,7 +77,7 @@ if (-not (Test-Path -LiteralPath $archive)) {
             Progress "downloaded $(Get-Mib $size) of $(Get-Mib $total) MiB ($([Math]::Floor($size * 100 / $total)) %)"
         }
     }
-    # A complete file that only lacked its rename is refused by the server: nothing lies beyond its end.
+    # A complete file that only lacked its rename is refused by the server: nothing lies beyond its end (RFC 9110 15.5.17).
     if ($download.ExitCode -ne 0 -and ((Get-Size $partial) -ne $total -or $total -eq 0)) {
         if ((Get-Free $Downloads) -lt 1MB) {
             Fail 'disk' "the disk of $Downloads is full" `
@@ -99,6 +99,7 @@ if (-not (Test-Path -LiteralPath $archive)) {
 }
 
 Progress 'unpacking'
+# Windows' tar is libarchive's, which reads zip files (learn.microsoft.com, "Tar and Curl Come to Windows").
 $null = New-Item -Path $unpacking -ItemType Directory -Force
 $null = Invoke-Native (Find-Tool 'tar.exe') @('-xf', $archive, '-C', $unpacking)
 if ($script:NativeExit -ne 0) {
@@ -109,7 +110,7 @@ if (-not (Test-Path -LiteralPath (Join-Path -Path $unpacking -ChildPath $Program
     Fail 'release' "the archive at $Url holds no $Program" 'It is not a release of Ollama for Windows'
 }
 Write-TextFile (Join-Path -Path $unpacking -ChildPath $StampFile) "$StampText`n"
-# A virus scanner may still be reading what was just written.
+# A virus scanner may still be reading what was just written; a directory with an open file in it can't be renamed.
 for ($try = 1; ; $try++) {
     try { Move-Directory $unpacking $Directory; break } catch {
         # IOException or UnauthorizedAccessException, as the scanner has it open.

@@ -20,7 +20,8 @@ for ($number = 0; $number -lt $Urls.Count; $number++) {
 $sizes = [ordered]@{}
 Get-ChildItem -Path "$Blobs\sha256-*" -File -ErrorAction SilentlyContinue | ForEach-Object {
     if ($_.Name -match '^(sha256-[0-9a-f]+)-partial-\d+$') {
-        # A download's file has its whole size from the start; how far each of its parts is stands in a file of the part.
+        # A download's file has its whole size from the start; how far each of its parts is stands in a file of the part
+        # (ollama, server/download.go, blobDownloadPart).
         $done = $(if ((Read-TextFile $_.FullName) -match '"Completed":(\d+)') { [long]$Matches[1] } else { [long]0 })
         $name = $_.Name -replace '-partial-\d+$', ''
         $sizes[$name] = $(if ($sizes.Contains($name)) { $sizes[$name] } else { [long]0 }) + $done

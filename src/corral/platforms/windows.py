@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: Windows 10 22H2 is what Ollama asks for (docs/windows.mdx of 0.34.4); Server 2019's 17763 has all that corral uses.
 OLDEST_BUILD = 17763
 OLDEST_FOR_OLLAMA = 19045
+#: What keeps files of any size, sparse ones, and access rights (learn.microsoft.com, "File System Functionality
+#: Comparison").
 FILE_SYSTEMS = ("NTFS", "ReFS")
 _KINDS = {REMOVABLE: "a removable drive", NETWORK: "a network drive"}
 #: A download over a slow line; what is silent for a minute ends by itself (curl's --speed-time).
@@ -211,6 +213,7 @@ class Windows:
     # --- what is judged ------------------------------------------------------------------------------
 
     def lacks_rights(self) -> CorralError:
+        """Of their full rights: PowerShell/Win32-OpenSSH issue 1713."""
         return CorralError(
             "the ssh user is not an administrator on this host",
             "Log in as a member of Administrators: an ssh login of theirs has full rights without a question",
@@ -219,7 +222,8 @@ class Windows:
     def check_environment(self, environment: Environment) -> None:
         for name, value in {**environment.variables, **environment.secrets}.items():
             if "%" in value:
-                # As REG_EXPAND_SZ it would be expanded, as REG_SZ not: nobody can tell which is meant.
+                # As REG_EXPAND_SZ it would be expanded, as REG_SZ not: nobody can tell which is meant
+                # (learn.microsoft.com, "Registry Value Types").
                 raise CorralError(
                     f"environment: {name}: Windows expands what stands between % signs in a machine's variables",
                     "Write the value itself",
@@ -432,6 +436,7 @@ def _check_others(run: HostRun, state: WindowsState) -> None:
 
 
 def _check_port(state: WindowsState, port: int) -> None:
+    """WinNAT reserves ranges at every boot, and leaves alone what is reserved already (microsoft/WSL issue 5306)."""
     for first, last in state.excluded:
         if first <= port <= last and not state.server.running:
             raise CorralError(

@@ -3,6 +3,8 @@ param([string]$Directory, [string]$Token, [string]$Holder)
 # is silent for a minute, what the run has started and not ended is ended here (sshd lets it run on: Win32-OpenSSH
 # issue 1751), before another run may begin. Runs no program while it waits.
 
+# None: whoever else opens it meanwhile gets an IOException (learn.microsoft.com, "FileShare"). Windows closes it with the
+# process, however that ends.
 function Open-Alone([string]$Path) { [IO.File]::Open($Path, 'OpenOrCreate', 'ReadWrite', 'None') }
 # Returns when the input has ended, or brought nothing for a minute.
 function Wait-ForSilence {
@@ -28,6 +30,8 @@ if (-not (Test-Elevated)) {
     Fail 'rights' 'the ssh user is not an administrator here' 'Put it into the group Administrators, or log in as one'
 }
 $null = New-Item -Path $Directory -ItemType Directory -Force
+# In ProgramData everybody may make directories, with this name too, and files in those of others (icacls C:\ProgramData).
+Protect-Path $Directory
 $record = Join-Path -Path $Directory -ChildPath 'holder.txt'
 try { $lock = Open-Alone (Join-Path -Path $Directory -ChildPath 'lock') } catch [IO.IOException] {
     $who = $(if (Test-Path -LiteralPath $record) { (Read-TextFile $record).Trim() } else { 'by somebody' })

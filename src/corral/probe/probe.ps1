@@ -51,18 +51,24 @@ Look 'os' {
         release = [string](Get-RegistryData $version 'DisplayVersion')
         build = [string](Get-RegistryData $version 'CurrentBuildNumber')
         revision = [string](Get-RegistryData $version 'UBR')
-        # Of the machine, also where this is a 32-bit or an emulated PowerShell.
+        # Of the machine, also where this is a 32-bit or an emulated PowerShell (learn.microsoft.com, "WOW64
+        # Implementation Details").
         architecture = [string](Get-RegistryData $machine 'PROCESSOR_ARCHITECTURE')
         powershell = [string]$PSVersionTable.PSVersion
         language = [string](Get-Culture).Name
         elevated = [bool](Test-Elevated)
+        # It wins over -ExecutionPolicy on a command line (learn.microsoft.com, "about_Execution_Policies").
         scripts = [string](Get-ExecutionPolicy -Scope MachinePolicy)
     }
 }
 Look 'boot' {
-    $number = Get-RegistryData 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters' 'BootId'
-    $system = Get-CimInstance -ClassName Win32_OperatingSystem
-    [ordered]@{ number = [string]$number; time = $system.LastBootUpTime.ToUniversalTime().ToString('o') }
+    # The start of the process System, which no setting of the clock moves (learn.microsoft.com, "Win32_Process"). The time
+    # in Win32_OperatingSystem may be counted back from now, and the prefetcher's BootId is nowhere promised to rise.
+    $process = Get-CimInstance -ClassName Win32_Process -Filter 'ProcessId = 4'
+    $time = $(if ($process -and $process.CreationDate) { $process.CreationDate } else {
+        (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime
+    })
+    $time.ToUniversalTime().ToString('o')
 }
 Look-Each 'addresses' {
     Get-NetIPAddress | ForEach-Object { '{0}/{1}' -f ($_.IPAddress -replace '%.*$', ''), $_.PrefixLength }
@@ -113,7 +119,8 @@ Look-Each 'modelfiles' {
     Get-ChildItem -LiteralPath $Modelfiles -Filter '*.modelfile' -File -ErrorAction SilentlyContinue |
         ForEach-Object { [ordered]@{ name = [string]$_.Name; text = Read-TextFile $_.FullName } }
 }
-# Where OllamaSetup.exe puts it for one user, and what starts its tray program at that user's login.
+# Where OllamaSetup.exe puts it for one user, and what starts its tray program at that user's login (ollama,
+# app/ollama.iss and app/cmd/app/app_windows.go).
 Look-Each 'users_own' {
     foreach ($place in 'AppData\Local\Programs\Ollama\ollama.exe',
         'AppData\Roaming\Microsoft\Windows\Start Menu\Programs\Startup\Ollama.lnk') {
@@ -173,7 +180,8 @@ Look-Each 'excluded' { Invoke-Native 'netsh.exe' @('int', 'ipv4', 'show', 'exclu
 function Get-Rules([string]$Key) {
     foreach ($id in @(Get-RegistryValueName $Key)) {
         $text = [string](Get-RegistryData $Key $id)
-        # Those for other programs and for services' own ports are no matter of ours, and there are hundreds of them.
+        # Those for other programs and for services' own ports are no matter of ours, and there are hundreds of them. The
+        # words are those of [MS-GPFAS] 2.2.2.19.
         $ours = $text -notmatch '\|(App|Svc|AppPkgId|LUOwn)=' -or $text -match '\|App=[^|]*ollama[^|]*\|'
         if ($ours -and $text -match '\|Dir=In\|' -and $text -match '\|Active=TRUE\|') {
             [ordered]@{ id = [string]$id; rule = $text }
@@ -181,6 +189,7 @@ function Get-Rules([string]$Key) {
     }
 }
 $policies = 'HKLM:\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy'
+# Of all policies together (learn.microsoft.com, "Get-NetFirewallProfile", -PolicyStore).
 Look-Each 'profiles' {
     Get-NetFirewallProfile -PolicyStore ActiveStore | ForEach-Object {
         [ordered]@{

@@ -18,9 +18,9 @@ from corral.gpus.inventory import OwnServer
 from corral.probe.state import HostState, Listener, Server
 from corral.scripts import Value
 
-#: Win32_LogicalDisk's DriveType.
+#: Win32_LogicalDisk's DriveType (learn.microsoft.com, "Win32_LogicalDisk").
 FIXED, REMOVABLE, NETWORK = 3, 2, 4
-#: The system before any program: what belongs to no process.
+#: System Idle Process and System: what belongs to no program, such as http.sys' ports.
 _KERNEL_PIDS = (0, 4)
 
 
@@ -171,7 +171,6 @@ def parse(answer: str, models_dir: str) -> WindowsState:
     found: dict[str, Any] = json.loads(answer)
     system = found.get("os") or {}
     ollama = found.get("ollama") or {}
-    boot = found.get("boot") or {}
     task = found.get("task") or {}
     drives = {
         one["name"].upper(): Drive(one["name"].upper(), one["kind"], one["filesystem"], _int(one["free"]))
@@ -191,7 +190,7 @@ def parse(answer: str, models_dir: str) -> WindowsState:
         os_name=" ".join(filter(None, (_product(system), system.get("release", "")))),
         machine=system.get("architecture", ""),
         root=bool(system.get("elevated")),
-        boot_id=boot.get("number") or boot.get("time", ""),
+        boot_id=found.get("boot") or "",
         addresses=tuple(filter(_is_interface, found.get("addresses") or ())),
         current=layout.release_dir(current_name) if current_name in releases else "",
         releases=releases,
@@ -233,7 +232,8 @@ def parse(answer: str, models_dir: str) -> WindowsState:
 
 
 def _product(system: Mapping[str, str]) -> str:
-    """Windows 11 still calls itself 10 there; its builds begin at 22000."""
+    """Windows 11 still calls itself 10 there; its builds begin at 22000 (learn.microsoft.com, "Windows 11 release
+    information")."""
     name = system.get("product", "Windows")
     return name.replace("Windows 10", "Windows 11") if _int(system.get("build", "")) >= 22000 else name
 
@@ -252,7 +252,8 @@ def _started(text: str) -> Started:
 
 def _ranges(lines: Iterable[str]) -> list[tuple[int, int]]:
     """Of netsh's table the numbers, which are the same in every language: two on a line are a range's ends. One with a
-    star, made by an administrator, keeps ports from being given away, not from being asked for."""
+    star, made by an administrator, keeps ports from being given away, not from being asked for (docker/for-win
+    issue 3171)."""
     found = []
     for line in lines:
         words = line.split()

@@ -22,7 +22,8 @@ function Stop-Server {
     Fail 'stop' "$($left[0].ExecutablePath) (pid $($left[0].ProcessId)) does not end" 'End it in the Task Manager and run again'
 }
 
-# As the COM interface has it: there is no cmdlet for folders of tasks.
+# As the COM interface has it: there is no cmdlet for folders of tasks (learn.microsoft.com, "ITaskFolder"). 1:
+# TASK_ENUM_HIDDEN, also tasks that are not shown.
 function Remove-TaskFolder([string]$Name) {
     $service = New-Object -ComObject 'Schedule.Service'
     $service.Connect()

@@ -5,11 +5,6 @@ param([string[]]$Names, [string[]]$Values, [string[]]$Remove, [string]$Registry,
 $machine = 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Environment'
 $owned = "$Registry\Environment"
 
-function Send-Change {
-    # Sends WM_SETTINGCHANGE once; the variable is not there before or after.
-    [Environment]::SetEnvironmentVariable('CORRAL_CHANGED', $null, 'Machine')
-}
-
 for ($number = 0; $number -lt $Names.Count; $number++) {
     $name = $Names[$number]
     $before = Get-RegistryData $machine $name
@@ -37,10 +32,11 @@ if ($PathAction) {
         Set-RegistryValue $Registry 'Path' $PathEntry 'String'
         $parts += $PathEntry
     }
+    # As Windows' own setup stores it: with %SystemRoot% in it (learn.microsoft.com, "Registry Value Types").
     Set-RegistryValue $machine 'Path' ($parts -join ';') 'ExpandString'
     if ($PathAction -eq 'remove') { Remove-RegistryValue $Registry 'Path' }
 }
 if (@(Get-RegistryValueName $owned).Count -eq 0 -and @(Get-RegistryValueName $Registry).Count -eq 0) {
     Remove-RegistryKey $Registry
 }
-Send-Change
+Send-EnvironmentChange

@@ -1,7 +1,8 @@
 param([string]$Log, [string]$Started, [string]$After)
 # journal: the lines of the server's log that tell what it thinks of the GPUs, since its start, or after the place After
 # in it where that is not empty. cursor: where the log ends now. Another start has another log, and is known by
-# the process's number in Started: a file that is made anew at once keeps the old one's date of creation on NTFS.
+# the process's number in Started: a file that is made anew at once keeps the old one's date of creation on NTFS ([MS-FSA]
+# 2.1.1.2, TunnelCacheEntry). The lines are those of ollama, discover/types.go, and of llama.cpp.
 $journal = ''
 $cursor = ''
 if (Test-Path -LiteralPath $Log -PathType Leaf) {

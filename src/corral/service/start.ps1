@@ -21,7 +21,8 @@ function Write-Text([string]$Path, [string]$Text) {
 
 $pattern = '^(OLLAMA_|GGML_|LLAMA_ARG_|CUDA_|HIP_|ROCR_|GPU_DEVICE|HSA_|HTTPS?_PROXY$|ALL_PROXY$|NO_PROXY$)'
 while ($true) {
-    # The environment of a task is that of the scheduler's own start; what was declared since is in the registry.
+    # The environment of a task is that of the scheduler's own start; what was declared since is in the registry, where
+    # .NET reads it (learn.microsoft.com, "Environment.GetEnvironmentVariables").
     $variables = [ordered]@{}
     $machine = Get-MachineEnvironment
     foreach ($name in @($machine.Keys | Sort-Object)) {
@@ -35,7 +36,8 @@ while ($true) {
     foreach ($line in $secrets.Split("`n")) {
         if ($line -match '^([^=]+)=(.*)$') { Set-ProcessVariable $Matches[1] $Matches[2] }
     }
-    # Its key, and what drivers keep, lie with the rest of what is corral's.
+    # Its key, and what drivers keep, lie with the rest of what is corral's: Go's home directory is USERPROFILE
+    # (golang/go, os/file.go, UserHomeDir), from which ollama, cmd/cmd.go and envconfig/config.go, make theirs.
     foreach ($name in 'USERPROFILE', 'HOME') { Set-ProcessVariable $name "$state\home" }
     Set-ProcessVariable 'LOCALAPPDATA' "$state\home\AppData\Local"
     $null = New-Item -Path "$state\home\AppData\Local", "$state\logs" -ItemType Directory -Force
@@ -46,6 +48,8 @@ while ($true) {
         }
     }
     $release = (Read-Text "$programs\current.txt").Trim()
+    # Both files stay open for writing, and others may read them (PowerShell/PowerShell, Process.cs,
+    # GetSafeFileHandleForRedirection).
     $server = Start-Process -FilePath "$programs\$release\ollama.exe" -ArgumentList 'serve' -NoNewWindow -PassThru `
         -RedirectStandardError "$state\logs\server.log" -RedirectStandardOutput "$state\logs\output.log"
     Write-Text "$state\started.json" (ConvertTo-Json -Depth 4 -Compress -InputObject ([ordered]@{

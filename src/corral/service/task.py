@@ -25,8 +25,10 @@ from corral.service.wanted import Wanted, environment_differences
 MARK = "# Made by corral"
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 #: Access rights that let others than SYSTEM, administrators and the owner read a file; SDDL's words for everybody,
-#: users and those who are logged in.
+#: users and those who are logged in (learn.microsoft.com, "SID Strings").
 _OPEN = re.compile(r"\(A;[^;]*;[^;]*;[^;]*;[^;]*;(WD|BU|AU|IU|AN|BG|S-1-1-0|S-1-5-32-545|S-1-5-11)\)")
+#: Their owner may change them whatever they say (learn.microsoft.com, "Owner of a New Object").
+_OWNED_BY_OTHERS = re.compile(r"O:(?!BA|SY|S-1-5-32-544|S-1-5-18)")
 _LOCAL_SERVICE_MAY = re.compile(r"\(A;[^;]*;[^;]*;[^;]*;[^;]*;(LS|S-1-5-19)\)")
 
 #: What the task must have, by the path of its element; what is not here is left to Windows. Source:
@@ -46,7 +48,8 @@ SETTINGS: Mapping[str, str] = {
     "Settings/ExecutionTimeLimit": "PT0S",
     "Settings/Priority": "4",
 }
-#: After how long, and how often, Windows tries again to start the task itself. The script that it runs looks after the
+#: After how long, and how often, Windows tries again to start the task itself; no less than a minute and no more than
+#: 255 times (learn.microsoft.com, "restartType Complex Type"). The script that it runs looks after the
 #: server: a task whose program has ended, with whatever exit code, has not failed ([MS-TSCH] 2.5.4.2).
 RESTARTS = ("PT1M", "255")
 #: What an element means that is left out of an exported task (the schema's defaults).
@@ -64,6 +67,7 @@ _DEFAULTS = {
     "Settings/ExecutionTimeLimit": "PT72H",
     "Settings/Priority": "7",
 }
+#: Windows PowerShell, which is on every machine; 64-bit in a task (learn.microsoft.com, "File System Redirector").
 COMMAND = r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe"
 ARGUMENTS = f'-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "{layout.START}"'
 
@@ -116,7 +120,8 @@ def xml(account: str) -> str:
 
 
 def _meaning(text: str) -> _Meaning | None:
-    """None for a text that is no task. Windows exports defaults or leaves them out, and writes durations anew."""
+    """None for a text that is no task. Windows exports defaults or leaves them out, and writes durations anew: it owes
+    the definition, not the text that was registered ([MS-TSCH] 3.2.5.4.3)."""
     try:
         root = ElementTree.fromstring(re.sub(r"^\s*<\?xml.*?\?>", "", text, flags=re.DOTALL))
     except ElementTree.ParseError:
@@ -165,6 +170,7 @@ def check(state: WindowsState) -> None:
         raise CorralError(
             f"a group policy sets PowerShell's execution policy to {state.scripts}, so that the script that starts "
             "Ollama can't run",
+            # A file that was written here is no remote one (learn.microsoft.com, "about_Execution_Policies").
             "Have the policy allow RemoteSigned for this machine (Get-ExecutionPolicy -List shows it)",
         )
 
@@ -225,17 +231,26 @@ def _stop(then: str, more: Mapping[str, str | int], limit_s: int) -> Script:
 
 
 def _directory_changes(state: WindowsState, wanted: Wanted) -> list[Change]:
-    """SYSTEM may do everything everywhere; LOCAL SERVICE has to be let in."""
+    """SYSTEM may do everything everywhere; LOCAL SERVICE has to be let in.
+
+    Nobody else may write where the start script reads what it runs, and in what is made below ProgramData all users may
+    make files (its rights are passed on; see icacls C:\\ProgramData).
+    """
     is_small = wanted.account == "LOCAL SERVICE"
     sid = layout.SIDS[wanted.account] if is_small else ""
     found = []
     for directory, rights in ((layout.STATE, state.state_sddl), (wanted.models_dir, state.models_sddl)):
-        if not rights or (is_small and not _LOCAL_SERVICE_MAY.search(rights)):
+        closed = directory == layout.STATE
+        is_open = closed and rights and (_OPEN.search(rights) or _OWNED_BY_OTHERS.match(rights))
+        if not rights or is_open or (is_small and not _LOCAL_SERVICE_MAY.search(rights)):
             let_in = f", for {wanted.account} to write in" if is_small else ""
             found.append(
                 Change(
-                    f"make {directory}{let_in}",
-                    Script("service/directory.ps1", {"Directory": directory, "Sid": sid, "Registry": layout.REGISTRY}),
+                    f"{'close' if is_open else 'make'} {directory}{let_in}",
+                    Script(
+                        "service/directory.ps1",
+                        {"Directory": directory, "Closed": closed, "Sid": sid, "Registry": layout.REGISTRY},
+                    ),
                 )
             )
     return found

@@ -3,7 +3,8 @@ param([string]$Path, [string]$Text, [bool]$Secret)
 # SYSTEM and administrators, not even for a moment.
 $null = New-Item -Path (Split-Path -Path $Path -Parent) -ItemType Directory -Force
 if ($Secret) {
-    # Replacing a file keeps the rights of the one that is replaced, and the new one lies in a directory of its own before.
+    # Replacing a file keeps the rights of the one that is replaced (learn.microsoft.com, "ReplaceFileW"), and the new one
+    # lies in a directory of its own before.
     $safe = Join-Path -Path (Split-Path -Path $Path -Parent) -ChildPath '.secret'
     $null = New-Item -Path $safe -ItemType Directory -Force
     Protect-Path $safe

@@ -6,7 +6,8 @@
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 
-# In constrained language mode the types below are forbidden: said before the first of them is touched.
+# In constrained language mode the types below are forbidden: said before the first of them is touched
+# (learn.microsoft.com, "about_Language_Modes").
 if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
   '@corral error language Y29uc3RyYWluZWQ='
   '@corral end'
@@ -15,7 +16,8 @@ if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
 
 $_utf8 = [Text.UTF8Encoding]::new($false)
 $OutputEncoding = $_utf8
-# For what programs and Write-Host write. Without a console there is no code page to set; all else here is ASCII.
+# For what programs and Write-Host write: they use the console's code page (learn.microsoft.com, "Console.OutputEncoding").
+# Without a console there is no code page to set; all else here is ASCII.
 try { [Console]::OutputEncoding = $_utf8 } catch { }
 $_out = [Console]::Out
 
@@ -71,13 +73,16 @@ try {
       else { $_named[$_key] = [string[]]@(foreach ($_value in $_values) { _text $_value }) }
     }
   }
+  # Else strict mode refuses to read it, and what a profile ran before would count (learn.microsoft.com,
+  # "about_Automatic_Variables").
   $global:LASTEXITCODE = 0
   # Strings as they come; other objects together at the end, for a table needs all its rows.
   & ([ScriptBlock]::Create($_script)) @_named | ForEach-Object {
     if ($_ -is [string]) { _line $_ } else { $null = $_rest.Add($_) }
   }
   $_exit = $global:LASTEXITCODE
-  # A PowerShell between this one and sshd makes 1 of every exit code but 0.
+  # A PowerShell between this one and sshd makes 1 of every exit code but 0 (learn.microsoft.com,
+  # "about_PowerShell_exe", -Command).
   $_out.WriteLine("@corral exit $_exit")
 }
 catch {

@@ -1,7 +1,8 @@
 """What PowerShell writes on standard error, as plain lines.
 
 Started with -EncodedCommand and its standard error redirected, PowerShell writes its error, warning, verbose,
-debug, progress and information streams there as one XML document, CLIXML (MS-PSRP 2.2.5). What other programs
+debug, progress and information streams there as one XML document, CLIXML ([MS-PSRP] 2.2.5; when: ErrorFormat in
+PowerShell/PowerShell, ConsoleHost.cs). What other programs
 write stands in the same place, before, between and inside; a killed PowerShell ends in the middle of it. So this
 reads what looks like CLIXML and takes everything else for text.
 """

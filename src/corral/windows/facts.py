@@ -51,7 +51,8 @@ class Value:
 
 @dataclass(frozen=True)
 class OperatingSystem:
-    """build: 22631 for Windows 11 23H2. revision: the number behind it (UBR). version: "23H2", "" before 20H2.
+    """build: 22631 for Windows 11 23H2. revision: the number behind it (UBR). version: "23H2", "" before 20H2
+    (learn.microsoft.com, "Windows 10 release information").
     edition: "Professional", "ServerStandard". server: Windows Server. architecture: "AMD64", "ARM64".
     language: of its interface, "zh-CN". elevated: the ssh user has an administrator's rights.
     powershell: "5.1.22621.4391".
@@ -181,7 +182,8 @@ class BootTime(_Fact[datetime]):
 
 
 class Service(_Fact[ServiceDict | None]):
-    """A service by its name (not its display name); None: no such service."""
+    """A service by its name (not its display name); None: no such service. Words: learn.microsoft.com,
+    "ServiceControllerStatus" and "ServiceStartMode"."""
 
     def command(self, service: str) -> PowerShell:
         return script("service.ps1", Name=service)
@@ -203,7 +205,7 @@ class Which(_Fact[str | None]):
 
 
 def _time(filetime: int) -> datetime:
-    """From Windows' own count: units of 100 ns since 1601, UTC."""
+    """From Windows' own count: units of 100 ns since 1601, UTC (learn.microsoft.com, "File Times")."""
     return (datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=filetime // 10)).replace(tzinfo=None)
 
 

@@ -17,7 +17,8 @@ function Emit([string]$Name, [string]$Text) {
 }
 
 # One named result, as a JSON document. By -InputObject, for a pipeline would make one object of an array of one; and
-# of $null Windows PowerShell 5.1 makes nothing.
+# of $null Windows PowerShell 5.1 makes nothing (PowerShell/PowerShell issue 15590). Its -Depth is 2 where none is given
+# (learn.microsoft.com, "ConvertTo-Json").
 function Emit-Json([string]$Name, $Value) {
   $json = if ($null -eq $Value) { 'null' } else { ConvertTo-Json -InputObject $Value -Depth 20 -Compress }
   Emit $Name $json
@@ -41,12 +42,14 @@ $script:NativeErrors = @()
 # $script:NativeExit, its lines of error output in $script:NativeErrors. It throws only where there is no such program.
 function Invoke-Native([string]$Path, [string[]]$Arguments = @()) {
   foreach ($argument in $Arguments) {
-    # Windows PowerShell 5.1 puts quotes around what holds a space, but escapes nothing, and drops what is empty.
+    # Windows PowerShell 5.1 puts quotes around what holds a space, but escapes nothing, and drops what is empty
+    # (learn.microsoft.com, "about_Parsing", passing arguments to native commands).
     if ($argument -eq '' -or $argument -match '"' -or ($argument -match '\s' -and $argument.EndsWith('\'))) {
       throw "Windows PowerShell cannot hand this argument to a program: <$argument>"
     }
   }
-  # 5.1 makes an error of every line on standard error that is redirected, and would end the script at the first.
+  # 5.1 makes an error of every line on standard error that is redirected, and would end the script at the first
+  # (learn.microsoft.com, "Using experimental features", PSNotApplyErrorActionToStderr).
   $ErrorActionPreference = 'Continue'
   $errors = New-Object -TypeName System.Collections.ArrayList
   $null | & $Path @Arguments 2>&1 | ForEach-Object -Process {
@@ -58,6 +61,8 @@ function Invoke-Native([string]$Path, [string[]]$Arguments = @()) {
   $global:LASTEXITCODE = 0
 }
 
+# Whether the token has the group, which a filtered one has only to be denied (learn.microsoft.com,
+# "WindowsPrincipal.IsInRole").
 function Test-Elevated {
   $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
   $principal = New-Object -TypeName System.Security.Principal.WindowsPrincipal -ArgumentList $identity
@@ -70,7 +75,7 @@ function Write-NewFile([string]$Path, [byte[]]$Content) {
   $stream = [IO.File]::Open($Path, [IO.FileMode]::CreateNew)
   try {
     $stream.Write($Content, 0, $Content.Length)
-    # To the disk itself, so that the rename never precedes the content where the power goes.
+    # To the disk itself (FlushFileBuffers), so that the rename never precedes the content where the power goes.
     $stream.Flush($true)
   }
   finally {
@@ -78,11 +83,16 @@ function Write-NewFile([string]$Path, [byte[]]$Content) {
   }
 }
 
-# One rename: what was there is replaced whole or not at all, and keeps its access rights.
+# Not $null, which PowerShell would make an empty name of (learn.microsoft.com, "NullString").
+function Invoke-Replace([string]$From, [string]$To) { [IO.File]::Replace($From, $To, [NullString]::Value) }
+
+# One rename: what was there is replaced whole or not at all, and the new one gets its access rights. With a name for what was there
+# it would be two renames; without one a failure may have taken it away (learn.microsoft.com, "ReplaceFileW", 1176).
 function Move-Over([string]$From, [string]$To) {
-  # Not $null, which PowerShell would make an empty name of.
-  if (Test-Path -LiteralPath $To) { [IO.File]::Replace($From, $To, [NullString]::Value) }
-  else { [IO.File]::Move($From, $To) }
+  if (Test-Path -LiteralPath $To) {
+    try { Invoke-Replace $From $To; return } catch { if (Test-Path -LiteralPath $To) { throw } }
+  }
+  [IO.File]::Move($From, $To)
 }
 
 # UTF-8 without byte order mark, by way of a file beside the target. The path is absolute, its directory must exist.
@@ -105,18 +115,23 @@ function Read-TextFile([string]$Path) {
 }
 
 # Only SYSTEM and the administrators may open it. By their SIDs, for the groups' names are translated; Everyone,
-# CREATOR OWNER, Authenticated Users and Users lose what they were given by name.
+# CREATOR OWNER, Authenticated Users and Users lose what they were given by name, and whoever has made it no longer owns
+# it: an owner may change the rights (learn.microsoft.com, "icacls", "Well-known SIDs" and "Owner of a new object").
 function Protect-Path([string]$Path) {
   $rights = if (Test-Path -LiteralPath $Path -PathType Container) { '(OI)(CI)F' } else { 'F' }
-  $arguments = @($Path, '/inheritance:r', '/grant:r', "*S-1-5-18:$rights", "*S-1-5-32-544:$rights",
+  $owned = @($Path, '/setowner', '*S-1-5-32-544', '/q')
+  $closed = @($Path, '/inheritance:r', '/grant:r', "*S-1-5-18:$rights", "*S-1-5-32-544:$rights",
     '/remove:g', '*S-1-1-0', '*S-1-3-0', '*S-1-5-11', '*S-1-5-32-545', '/q')
-  $null = Invoke-Native 'icacls.exe' $arguments
-  if ($script:NativeExit -ne 0) { throw "icacls.exe ended with $script:NativeExit for ${Path}: $script:NativeErrors" }
+  foreach ($arguments in $owned, $closed) {
+    $null = Invoke-Native 'icacls.exe' $arguments
+    if ($script:NativeExit -ne 0) { throw "icacls.exe ended with $script:NativeExit for ${Path}: $script:NativeErrors" }
+  }
 }
 
 # --- Registry: through .NET, because the provider's cmdlets hand out values with their variables expanded ------------
 
-# HKLM:\SOFTWARE\x, or HKEY_LOCAL_MACHINE\SOFTWARE\x: the hive, as 64-bit programs see it, and the rest of the path.
+# HKLM:\SOFTWARE\x, or HKEY_LOCAL_MACHINE\SOFTWARE\x: the hive, as 64-bit programs see it, and the rest of the path
+# (learn.microsoft.com, "RegistryView").
 function Open-RegistryHive([string]$Path) {
   $hives = @{
     HKLM = 'LocalMachine'; HKEY_LOCAL_MACHINE = 'LocalMachine'; HKCU = 'CurrentUser'; HKEY_CURRENT_USER = 'CurrentUser'
@@ -203,7 +218,8 @@ if ($env:CORRAL_RUN) {
 
 # --- Programs that are only listened to for a while --------------------------------------------------------------------
 
-# The text of a file that somebody else has open for writing.
+# The text of a file that somebody else has open for writing, which has to be allowed here too (learn.microsoft.com,
+# "Creating and Opening Files").
 function Read-OpenFile([string]$Path, [long]$Offset = 0) {
   $file = [IO.File]::Open($Path, [IO.FileMode]::Open, [IO.FileAccess]::Read, [IO.FileShare]'ReadWrite, Delete')
   try {
@@ -223,7 +239,7 @@ function Watch-Native([string]$Path, [string]$Arguments, [string]$Scratch, [int]
   $errors = Join-Path -Path $Scratch -ChildPath 'errors.txt'
   $process = Start-Process -FilePath $Path -ArgumentList $Arguments -NoNewWindow -PassThru `
     -RedirectStandardOutput $out -RedirectStandardError $errors
-  # Without this the exit code is not kept.
+  # Without this the exit code is not kept (PowerShell/PowerShell issue 5421).
   $null = $process.Handle
   $last = (Get-Date).AddSeconds($Seconds)
   $script:NativeExit = 1460
@@ -243,7 +259,8 @@ function Watch-Native([string]$Path, [string]$Arguments, [string]$Scratch, [int]
   $text
 }
 
-# A new directory for a script's own files, which others than administrators can't change. What scripts have left that
+# A new directory for a script's own files, which others than administrators can't change: lock.ps1 has closed the one
+# above. What scripts have left that
 # have ended meanwhile goes.
 function New-Scratch {
   $parent = Join-Path -Path $env:ProgramData -ChildPath 'corral'
@@ -266,24 +283,26 @@ function Remove-Scratch([string]$Path) {
 $script:MachineEnvironment = 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Environment'
 
 # Tells the programs of this session that the machine's environment has changed: .NET sends WM_SETTINGCHANGE after each
-# change that it makes, also after one that was none, such as to remove what is not there.
+# change that it makes, also after one that was none, such as to remove what is not there (learn.microsoft.com,
+# "Environment.SetEnvironmentVariable"; microsoft/referencesource, mscorlib/system/environment.cs).
 function Send-EnvironmentChange {
   [Environment]::SetEnvironmentVariable('corral_no_such_variable', [NullString]::Value, 'Machine')
 }
 
-# --- curl.exe, Windows' own: another one may come first on the Path -----------------------------------------------------
+# --- curl.exe, Windows' own since 1803: another one may come first on the Path ------------------------------------------
 
 $script:CurlTrust = @()
 
 function Find-Tool([string]$Name) { Join-Path -Path $env:SystemRoot -ChildPath "System32\$Name" }
 
 # As Invoke-Native. Schannel refuses a certificate whose revocation it can't look up (0x80092012, 0x80092013), as those
-# of a network's own authority: then once more without, which $script:CurlTrust has other calls do too.
+# of a network's own authority: then once more without, which $script:CurlTrust has other calls do too. The numbers are
+# CRYPT_E_NO_REVOCATION_CHECK and CRYPT_E_REVOCATION_OFFLINE (learn.microsoft.com, "COM Error Codes (Security and Setup)").
 function Invoke-Curl([string[]]$Arguments) {
   $lines = @(Invoke-Native (Find-Tool 'curl.exe') ($script:CurlTrust + $Arguments))
   if ($script:NativeExit -ne 0 -and "$($script:NativeErrors)" -match '0x8009201[23]' -and -not $script:CurlTrust) {
     foreach ($option in '--ssl-revoke-best-effort', '--ssl-no-revoke') {
-      # The first is not known to curl.exe before 7.70, which then ends with 2.
+      # The first is not known to curl.exe before 7.70, which then ends with 2 (curl.1).
       $script:CurlTrust = @($option)
       $lines = @(Invoke-Native (Find-Tool 'curl.exe') ($script:CurlTrust + $Arguments))
       if ($script:NativeExit -ne 2) { break }

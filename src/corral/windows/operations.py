@@ -398,7 +398,8 @@ def service(
         actions.append("restart")
     if not actions:
         host.noop(f"service {service} is as it should be")
-    # Last of all "disable", first "enable": a disabled service cannot be started.
+    # Last of all "disable", first "enable": a disabled service cannot be started (learn.microsoft.com,
+    # "StartServiceW", ERROR_SERVICE_DISABLED).
     for action in sorted(actions, key=("enable", "start", "stop", "restart", "disable").index):
         yield script("control_service.ps1", Name=service, Action=action)
 

@@ -49,7 +49,11 @@ def stripped(text: str) -> str:
 
 
 def command_line(bootstrap: str) -> str:
-    """PowerShell's command line for a script: letters, digits, and `. - + / =` alone, so no shell has a say in it."""
+    """PowerShell's command line for a script: letters, digits, and `. - + / =` alone, so no shell has a say in it.
+
+    What sshd makes of it for each shell: PowerShell/openssh-portable, contrib/win32/win32compat/w32-doexec.c.
+    -InputFormat None: PowerShell reads nothing of standard input (Serialization.DataFormat.None in its ConsoleHost).
+    """
     encoded = base64.b64encode(bootstrap.encode("utf-16-le")).decode()
     return (
         "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -InputFormat None -EncodedCommand " + encoded
@@ -253,8 +257,9 @@ class Answer:
     def exit_code(self, from_sshd: int) -> int:
         """The script's exit code, as a signed number of 32 bits, which is how Windows' own programs show it.
 
-        from_sshd: the channel's. Where sshd's shell is a PowerShell it is only 0 or 1 (an `exit N` there gives 1;
-        the code of the last program that ran is known all the same).
+        from_sshd: the channel's. Where sshd's shell is a PowerShell it is only 0 or 1 (learn.microsoft.com,
+        "about_PowerShell_exe", -Command: an `exit N` there gives 1; the code of the last program that ran is known all
+        the same).
         """
         code = self.exit if self.exit is not None else from_sshd
         return (code + 2**31) % 2**32 - 2**31

@@ -12,7 +12,8 @@ from corral.windows.clixml import decode
 
 
 class WindowsRemote(Remote):
-    """As Remote. Whoever logs in must be an administrator; there is nothing like sudo."""
+    """As Remote. Whoever logs in must be an administrator; there is nothing like sudo, and no need for it: sshd logs
+    them in with their full rights (PowerShell/Win32-OpenSSH issues 84 and 1713)."""
 
     def __init__(self, link: Link) -> None:
         super().__init__(link, Sudo())

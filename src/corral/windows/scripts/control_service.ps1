@@ -1,4 +1,5 @@
-# Starts, stops, restarts, enables or disables a service.
+# Starts, stops, restarts, enables or disables a service. -Force: also one that others depend on (learn.microsoft.com,
+# "Stop-Service").
 param([string]$Name, [string]$Action)
 
 switch ($Action) {

@@ -5,7 +5,7 @@ foreach ($name in 'CurrentBuildNumber', 'UBR', 'EditionID', 'InstallationType', 
   $value = Get-RegistryValue $current $name
   $found[$name] = if ($null -eq $value) { $null } else { $value.Value }
 }
-# The process has another one where it is emulated.
+# The process has another one where it is emulated (learn.microsoft.com, "WOW64 Implementation Details").
 $found['architecture'] = (Get-RegistryValue $script:MachineEnvironment 'PROCESSOR_ARCHITECTURE').Value
 $found['language'] = (Get-UICulture).Name
 $found['elevated'] = Test-Elevated

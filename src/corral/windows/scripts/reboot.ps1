@@ -1,4 +1,5 @@
-# Says what time it is, in units of 100 ns since 1601, and reboots as soon as the answer is on its way.
+# Says what time it is, in units of 100 ns since 1601, and reboots as soon as the answer is on its way. p:4:1: planned,
+# application, maintenance (learn.microsoft.com, "System Shutdown Reason Codes").
 Emit-Json 'result' (Get-Date).ToFileTimeUtc()
 $null = Invoke-Native 'shutdown.exe' @('/r', '/t', '2', '/d', 'p:4:1')
 if ($script:NativeExit -ne 0) {

@@ -1,4 +1,5 @@
-# Sets a variable of the machine's environment, or removes it.
+# Sets a variable of the machine's environment, or removes it. Only REG_EXPAND_SZ is expanded (learn.microsoft.com,
+# "Registry Value Types").
 param([string]$Variable, [string]$Value, [bool]$Present)
 
 if ($Present) {

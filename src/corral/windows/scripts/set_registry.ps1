@@ -1,4 +1,5 @@
-# Sets a value of the registry, whose text says it as its kind does: numbers in decimal, binary in base64.
+# Sets a value of the registry, whose text says it as its kind does: numbers in decimal, binary in base64. What .NET takes
+# for each kind: learn.microsoft.com, "RegistryKey.SetValue".
 param([string]$Path, [string]$Name, [string]$Kind, [string[]]$Value)
 
 $stored = switch ($Kind) {
