@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
+import ollama
 import pytest
 
 from corral import layout, rolling, upgrading
@@ -121,6 +124,45 @@ def test_a_rollback_goes_to_the_newest_older_release_where_none_was_noted() -> N
 def test_a_windows_host_is_refused_with_what_to_do() -> None:
     with pytest.raises(CorralError, match=r"on Linux hosts only so far. Upgrade this host with deploys/r1\.py"):
         WINDOWS.begin_trial(cast(Any, None))
+
+
+MODELS = ("r1:latest", "mine:latest")
+
+
+def a_server(*, version: str = "0.35.0", lists: tuple[str, ...] = MODELS, unreadable: str = "") -> HostRun:
+    """A run on a host whose server, a stand-in, answers so."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/version":
+            return httpx.Response(200, json={"version": version})
+        if request.url.path == "/api/tags":
+            return httpx.Response(200, json={"models": [{"model": name} for name in lists]})
+        assert request.url.path == "/api/show"
+        if json.loads(request.content)["model"] == unreadable:
+            return httpx.Response(500, json={"error": "unknown model architecture"})
+        return httpx.Response(200, json={})
+
+    client = ollama.Client()
+    client._client = httpx.Client(base_url="http://stand-in", transport=httpx.MockTransport(answer))
+    release = SimpleNamespace(version="0.35.0")
+    return cast(HostRun, SimpleNamespace(api=client, release=release, models=(), say=print))
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (a_server(version="0.34.4"), "it says that it is Ollama 0.34.4"),
+        (a_server(lists=("r1:latest",)), "it does not list mine:latest, which Ollama 0.24.0 has"),
+        (a_server(unreadable="mine:latest"), "it can't read mine:latest, which Ollama 0.24.0 has"),
+    ],
+)
+def test_what_a_release_cannot_read_of_the_one_before_it_is_named(server: HostRun, said: str) -> None:
+    with pytest.raises(CorralError, match=said):
+        upgrading._examine(server, upgrading._Before("0.24.0", MODELS))
+
+
+def test_a_release_that_reads_all_is_good() -> None:
+    upgrading._examine(a_server(), upgrading._Before("0.24.0", MODELS))
 
 
 class _Fleet:
