@@ -14,7 +14,7 @@ from pathlib import Path  # noqa: E402
 from corral import fleet, loading, planview, preflight  # noqa: E402
 from corral.engine.ask import ask, compared, confirm  # noqa: E402
 from corral.errors import CorralError  # noqa: E402
-from corral.ollama import models  # noqa: E402
+from corral.ollama import keeping, models  # noqa: E402
 from corral.planner.choice import Plan, Refusal, Wishes, refusals  # noqa: E402
 from corral.run import HostRun  # noqa: E402
 
@@ -56,6 +56,7 @@ def _plan(run: HostRun) -> HostPlan:
     changes = [
         *run.platform.install_changes(run),
         *run.platform.service_changes(run),
+        *keeping.changes(run),
         *models.changes(run),
         *loading.changes(run),
     ]

@@ -8,6 +8,13 @@ DOWNLOADS = f"{RELEASES}/.download"
 #: Inside a release: what it was unpacked from, so that a version is known by its digest.
 STAMP = ".corral-release"
 COMMAND = "/usr/local/bin/ollama"
+#: Lead to the release that was in use before the current one, and to the one that a rollback has left.
+PREVIOUS = f"{RELEASES}/.previous"
+LEFT = f"{RELEASES}/.left"
+#: Inside a release: why it was found not good on this host.
+VERDICT = ".corral-not-good"
+#: In front of the name of a release that is being removed.
+REMOVING = ".removing-"
 
 USER = "ollama"
 #: What the user says of itself in /etc/passwd, so that an uninstall takes away none that was there before.
@@ -22,6 +29,10 @@ SERVICE = "ollama.service"
 UNIT = f"/etc/systemd/system/{SERVICE}"
 DROP_IN_DIR = f"{UNIT}.d"
 DROP_IN = f"{DROP_IN_DIR}/override.conf"
+#: Has the service run another release for a trial. No reboot survives it; it is read right behind DROP_IN.
+TRIAL = f"/run/systemd/system/{SERVICE}.d/override.conf.trial.conf"
+#: Ends a trial whose run has ended without.
+TRIAL_GUARD = "corral-trial.service"
 SETTINGS = "/etc/ollama"
 #: Environment values that are secrets (a proxy's password); read by systemd, by nobody else.
 SECRETS = f"{SETTINGS}/secrets.env"

@@ -12,6 +12,9 @@ DOWNLOADS = rf"{PROGRAMS}\.download"
 #: Inside a release: what it was unpacked from, so that a version is known by its digest.
 STAMP = ".corral-release"
 
+#: In front of the name of a release that is being removed.
+REMOVING = ".removing-"
+
 STATE = r"C:\ProgramData\Ollama"
 START = rf"{STATE}\start.ps1"
 #: What the running server was started with, written by START.

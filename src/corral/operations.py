@@ -26,19 +26,19 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
-from corral import loading, verification
+from corral import loading, upgrading, verification
 from corral.backup import restoring, saving
 from corral.changes import Change
 from corral.engine import ask as engine
 from corral.errors import CorralError
 from corral.interrupt import exit_with_code_on_interrupt
+from corral.ollama import keeping
 from corral.ollama import models as ollama_models
 from corral.planner.memory import Generation
 from corral.planview import lines as plan_lines
 from corral.preflight import check as check_host
 from corral.reboot import reboot as reboot_host
 from corral.run import HostRun
-from corral.scripts import Script
 from corral.terminal import escaped
 
 if pyinfra.is_cli:
@@ -70,7 +70,9 @@ def _step(plan: Plan) -> Callable[..., Any]:
             host.noop("as declared")
         elif not state.is_executing:
             for change in changes:
-                _say(run, change, "would ")
+                summary, *detail = change.lines
+                for line in (f"would {summary}", *detail):
+                    run.say(line)
             yield FunctionCommand(_apply, (run, changes[0]), {})
 
     # Its signature is the user's: without the plan's argument, so functools.wraps would say too much.
@@ -79,24 +81,12 @@ def _step(plan: Plan) -> Callable[..., Any]:
 
 
 def _apply(state: State, host: Host, run: HostRun, change: Change) -> bool:
-    _say(run, change)
     try:
-        if isinstance(change.action, Script):
-            run.remote.run(change.action, run.say)
-        else:
-            change.action()
+        run.carry_out(change)
     except Exception as error:
         _show(host, error)
-        return False
-    finally:
-        run.changed()
+        return _fail(state, host)
     return True
-
-
-def _say(run: HostRun, change: Change, before: str = "") -> None:
-    summary, *detail = change.lines
-    for line in (before + summary, *detail):
-        run.say(line)
 
 
 def _refuse(state: State, host: Host, error: Exception) -> Iterator[FunctionCommand]:
@@ -145,9 +135,10 @@ def install(run: HostRun) -> Sequence[Change]:
 
 @_step
 def service(run: HostRun) -> Sequence[Change]:
-    """Run Ollama as a service with the declared environment; restart it only when it must be."""
+    """Run Ollama as a service with the declared environment; restart it only when it must be. Releases that are no
+    longer to be kept go."""
     engine.confirm(run, run.say)
-    return run.platform.service_changes(run)
+    return [*run.platform.service_changes(run), *keeping.changes(run)]
 
 
 @_step
@@ -167,6 +158,27 @@ def models(run: HostRun) -> Sequence[Change]:
 def load(run: HostRun) -> Iterable[Change]:
     """Load the models that were planned, compare them with their plans, and plan smaller where less fits."""
     return loading.changes(run)
+
+
+@_step
+def fetch(run: HostRun) -> Sequence[Change]:
+    """Download, check and unpack the pinned release beside the one in use, which serves on."""
+    return upgrading.fetch_changes(run)
+
+
+@_step
+def switch(run: HostRun) -> Sequence[Change]:
+    """Try the pinned release, host by host, and make it the one in use; go back by itself from one that is not good."""
+    return upgrading.switch_changes(run)
+
+
+@_step
+def rollback(run: HostRun) -> Sequence[Change]:
+    """Go back to the release that was in use before, checked in the same way."""
+    run.check_rights()
+    if run.host.state.is_executing:
+        run.lock()
+    return upgrading.rollback_changes(run)
 
 
 @_step

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import gevent
 import ollama
 
+from corral.changes import Change
 from corral.environment import Environment, environment_for
 from corral.errors import CorralError
 from corral.firewall.scope import Scope
@@ -33,6 +34,7 @@ from corral.planning import Planned, Told, plan_host
 from corral.platforms import Platform, platform_of
 from corral.probe.state import HostState
 from corral.remote import HEARTBEAT_S, Remote, Running, remote_for
+from corral.scripts import Script
 from corral.service.wanted import Wanted
 from corral.settings import ModelSpec, Settings
 from corral.terminal import escaped
@@ -54,6 +56,7 @@ class HostRun:
         self._api: ollama.Client | None = None
         self._told: Told | None = None
         self._judging = False
+        self._kept: releases.Release | None = None
         self.plans_confirmed = False
 
     @classmethod
@@ -186,6 +189,18 @@ class HostRun:
         if not self.state.root:
             raise self.platform.lacks_rights()
 
+    def carry_out(self, change: Change) -> Mapping[str, str]:
+        """Say a change and make it; what its script emitted."""
+        for line in change.lines:
+            self.say(line)
+        try:
+            if isinstance(change.action, Script):
+                return self.remote.run(change.action, self.say)
+            change.action()
+            return {}
+        finally:
+            self.changed()
+
     def changed(self) -> None:
         """Something was changed on the host: what was seen before no longer counts."""
         self._state = None
@@ -206,6 +221,14 @@ class HostRun:
         """What the server's log tells of the GPUs (journal) since its start, or after a cursor; its end (cursor)."""
         return self.remote.run(self.platform.server_log(after))
 
+    def use(self, kept: releases.Release) -> None:
+        """From now on this run wants a release that the host has, and not the one that is declared."""
+        self._kept = kept
+        self.settings = self.settings.model_copy(update={"ollama_version": kept.version})
+        self._told = None
+        self.plans_confirmed = False
+        self.__dict__.pop("planned", None)
+
     @cached_property
     def pins(self) -> releases.Pins:
         return releases.load_pins(self.settings.ollama_pins)
@@ -213,6 +236,8 @@ class HostRun:
     @property
     def release(self) -> releases.Release:
         """The release that this host shall run. Raises CorralError where none is pinned."""
+        if self._kept:
+            return self._kept
         settings = self.settings
         asset = self.platform.asset(self.state.architecture)
         return releases.choose(settings.ollama_version, asset, self.pins, settings.ollama_release_url)

@@ -373,6 +373,20 @@ class Settings(BaseModel):
         description="A YAML file with SHA-256 digests of more releases, relative to the inventory:"
         " version, then archive: digest.",
     )
+    keep_versions: Annotated[int, Field(ge=1, le=100, strict=True)] = _setting(
+        2,
+        kind="number",
+        shown="2",
+        example="3",
+        description="How many releases stay on the host, the one in use among them; older ones are removed.",
+    )
+    upgrade_batch: Annotated[int, Field(ge=1, le=1000, strict=True)] = _setting(
+        1,
+        kind="number",
+        shown="1",
+        example="5",
+        description="How many hosts an upgrade or a rollback restarts and checks at a time.",
+    )
     proxy: Secret | None = _setting(
         None,
         kind="URL or secret",

@@ -248,11 +248,11 @@ def _check_resident(run: HostRun, client: ollama.Client) -> Check:
 def _check_model(run: HostRun, client: ollama.Client, spec: ModelSpec, verdict: Verdict) -> Iterator[Check]:
     try:
         with api.said(f"using {spec.name}"):
-            loaded, answered = _load(client, spec)
+            loaded, answered = use(client, spec)
             if loaded and needs_gpu(run) and loaded.on_gpu < loaded.size and not in_part(run, spec):
                 # It may have been loaded while something else held the card's memory: once more, afresh.
                 api.unload(client, spec.name)
-                loaded, answered = _load(client, spec)
+                loaded, answered = use(client, spec)
     except CorralError as error:
         yield Check("model", False, f"{error.problem}.", error.remedy or "Run deploys/models.py.")
         return
@@ -311,7 +311,8 @@ def needs_gpu(run: HostRun) -> bool:
     return bool(run.settings.gpus or used or found.error or unknown)
 
 
-def _load(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
+def use(client: ollama.Client, spec: ModelSpec) -> tuple[Loaded | None, int]:
+    """Have a model answer; how it is loaded then, and of how many tokens the answer was."""
     for _ in range(MOST_ANSWERS):
         answer = client.generate(model=spec.name, prompt=PROMPT, options={"num_predict": TOKENS}, stream=False)
         tokens = int(answer.eval_count or 0)

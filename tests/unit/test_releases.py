@@ -32,7 +32,8 @@ def state(**sections: str) -> LinuxState:
 
 
 def summaries(seen: LinuxState) -> list[str]:
-    return [change.summary for change in releases.changes(seen, RELEASE, {"PROXY": "", "NO_PROXY_FOR": ""})]
+    fetched = releases.fetch_changes(seen, RELEASE, {"PROXY": "", "NO_PROXY_FOR": ""})
+    return [change.summary for change in (*fetched, *releases.switch_changes(seen, RELEASE))]
 
 
 def test_the_default_release_is_pinned_with_its_real_digest() -> None:

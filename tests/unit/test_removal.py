@@ -44,7 +44,7 @@ def test_all_of_ours_goes_the_user_last_and_the_models_stay() -> None:
     assert stop == f"stop ollama.service and remove {layout.UNIT} and {layout.DROP_IN}"
     assert places == (
         "remove /etc/ollama/secrets.env, /etc/ollama/moving-models, /etc/ollama/modelfiles/r1_latest.modelfile, "
-        "/usr/local/bin/ollama, /opt/ollama/current, /opt/ollama/0.34.4, "
+        "/usr/local/bin/ollama, /opt/ollama/current, /opt/ollama/.previous, /opt/ollama/.left, /opt/ollama/0.34.4, "
         "/opt/ollama/.download, /var/cache/ollama, /var/lib/ollama/.ollama"
     )
     assert user == f"remove the system user ollama; the models in {layout.MODELS} stay, and become root's"

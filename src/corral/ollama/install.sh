@@ -80,8 +80,11 @@ fi
 
 progress "unpacking"
 mkdir -- "$unpacking"
-tar --zstd -xf "$archive" -C "$unpacking" --no-same-owner 2>"$DOWNLOADS/$SHA256.error" ||
-  fail unpack "unpacking failed: $(tail -n 1 -- "$DOWNLOADS/$SHA256.error") | Free some space on the disk of $releases and run again"
+if ! tar --zstd -xf "$archive" -C "$unpacking" --no-same-owner 2>"$DOWNLOADS/$SHA256.error"; then
+  why=$(grep -v 'Exiting with failure' -- "$DOWNLOADS/$SHA256.error" | tail -n 1)
+  rm -rf -- "$unpacking" # an old release may be serving from this disk
+  fail unpack "unpacking failed: ${why:-no reason given} | Free some space on the disk of $releases and run again"
+fi
 [ -x "$unpacking/bin/ollama" ] || fail release "the archive at $URL holds no bin/ollama | It is not a release of Ollama for Linux"
 chmod -R go+rX,go-w -- "$unpacking"
 printf '%s\n' "$STAMP_TEXT" >"$unpacking/$STAMP_FILE"

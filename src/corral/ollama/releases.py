@@ -92,14 +92,20 @@ def choose(version: str, asset: str, pins: Pins, url: str) -> Release:
     return Release(version, asset, assets[asset], address(url, version, asset))
 
 
+def kept(name: str, stamp: str) -> Release:
+    """A release that is on a host, from its directory's name and its stamp. It needs no download."""
+    asset, _, sha256 = stamp.partition(" ")
+    return Release(name.removesuffix(f"-{sha256[:8]}"), asset, sha256, "")
+
+
 def address(url: str, version: str, asset: str) -> str:
     """Where a file of a release is: {asset} names it in the address, or it comes behind the address."""
     filled = url.replace("{version}", version)
     return filled.replace("{asset}", asset) if "{asset}" in filled else f"{filled.rstrip('/')}/{asset}"
 
 
-def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
-    """What must be done so that the host has the release, and `ollama` leads to it."""
+def fetch_changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> list[Change]:
+    """What must be done so that the host has the release beside the one in use, and a user to run it."""
     changes = []
     missing_groups = state.gpu_groups - state.user_groups
     if not state.user_groups or missing_groups:
@@ -137,7 +143,14 @@ def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> li
                 ),
             )
         )
+    return changes
+
+
+def switch_changes(state: LinuxState, release: Release, *, back: bool = False) -> list[Change]:
+    """What must be done so that `ollama` leads to the release. back: it is a rollback."""
+    directory = layout.release_dir(release.directory_name(state.releases))
     wanted_command = f"{layout.CURRENT}/bin/ollama"
+    changes = []
     if state.current != directory or state.command != wanted_command:
         before = f" (was {state.current})" if state.current and state.current != directory else ""
         changes.append(
@@ -150,6 +163,9 @@ def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> li
                         "DIRECTORY": directory,
                         "COMMAND": layout.COMMAND,
                         "TARGET": wanted_command,
+                        "PREVIOUS": layout.PREVIOUS,
+                        "LEFT": layout.LEFT,
+                        "BACK": back,
                     },
                 ),
             )

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Lets CURRENT lead to DIRECTORY and COMMAND to TARGET, each in one rename.
+# Lets CURRENT lead to DIRECTORY and COMMAND to TARGET, each in one rename. Where CURRENT has led until now is noted in
+# PREVIOUS or, where BACK says that this is a rollback, in LEFT.
 # shellcheck disable=SC2154
 [ -x "$DIRECTORY/bin/ollama" ] || fail release "$DIRECTORY holds no bin/ollama | Remove that directory and run again"
 link() {
@@ -7,5 +8,14 @@ link() {
   mv -fT -- "$1.corral" "$1"
 }
 mkdir -p -- "$(dirname -- "$COMMAND")"
+before=$(readlink -- "$CURRENT" || true)
+if [ -n "$before" ] && [ "$before" != "$DIRECTORY" ]; then
+  if [ -n "$BACK" ]; then
+    link "$LEFT" "$before"
+  else
+    link "$PREVIOUS" "$before"
+    rm -f -- "$LEFT"
+  fi
+fi
 link "$CURRENT" "$DIRECTORY"
 link "$COMMAND" "$TARGET"

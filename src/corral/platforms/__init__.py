@@ -102,6 +102,28 @@ class Platform(Protocol):
         """What must be done so that the host has the pinned release, and `ollama` leads to it."""
         ...
 
+    def fetch_changes(self, run: HostRun) -> list[Change]:
+        """What must be done so that the host has the pinned release beside the one in use, which serves on."""
+        ...
+
+    def begin_trial(self, run: HostRun) -> Change:
+        """Has the service run the wanted release for a trial. Whatever cuts the trial off, the host goes back by itself
+        to the release in use. Raises CorralError on a system where corral can't do this."""
+        ...
+
+    def settle_changes(self, run: HostRun, *, back: bool) -> list[Change]:
+        """What must be done so that the release in trial is the one in use. back: it is a rollback."""
+        ...
+
+    def give_up_trial(self, run: HostRun, why: str) -> Script:
+        """Emits `journal`, the end of what the server has logged in the trial, has the service run the release in use
+        again, and notes on the host why the other one is not good."""
+        ...
+
+    def remove_releases(self, run: HostRun, directories: Sequence[str]) -> Script:
+        """Removes releases from which nothing runs."""
+        ...
+
     def service_changes(self, run: HostRun) -> list[Change]:
         """What must be done so that the service is as wanted, in the order in which it must be done."""
         ...

@@ -17,7 +17,7 @@ from corral.ollama import releases
 from corral.probe import state as probe
 from corral.probe.state import HostState, LinuxState
 from corral.scripts import Script
-from corral.service import move, removal, systemd
+from corral.service import move, removal, systemd, trial
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -97,7 +97,24 @@ class Linux:
         )
 
     def install_changes(self, run: HostRun) -> list[Change]:
-        return releases.changes(_state(run), run.release, run.proxy)
+        return [*self.fetch_changes(run), *releases.switch_changes(_state(run), run.release)]
+
+    def fetch_changes(self, run: HostRun) -> list[Change]:
+        return releases.fetch_changes(_state(run), run.release, run.proxy)
+
+    def begin_trial(self, run: HostRun) -> Change:
+        return trial.begin(_state(run), run.service)
+
+    def settle_changes(self, run: HostRun, *, back: bool) -> list[Change]:
+        return [*releases.switch_changes(_state(run), run.release, back=back), *self.service_changes(run)]
+
+    def give_up_trial(self, run: HostRun, why: str) -> Script:
+        return trial.give_up(run.service, why)
+
+    def remove_releases(self, run: HostRun, directories: Sequence[str]) -> Script:
+        return Script(
+            "ollama/prune.sh", {"DIRECTORIES": directories, "LEFT": run.state.removing, "REMOVING": layout.REMOVING}
+        )
 
     def service_changes(self, run: HostRun) -> list[Change]:
         state = _state(run)

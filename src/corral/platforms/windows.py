@@ -131,12 +131,11 @@ class Windows:
     # --- what is changed ---------------------------------------------------------------------------
 
     def install_changes(self, run: HostRun) -> list[Change]:
-        state, release, directory = _state(run), run.release, run.release_dir
+        state, directory = _state(run), run.release_dir
         changes = []
         if run.settings.take_over and (state.start_links or state.others):
             changes.append(_take_over(state))
-        if release.stamp not in state.releases.values():
-            changes.append(_download(run))
+        changes += self.fetch_changes(run)
         shim = files("corral").joinpath("ollama/ollama.cmd").read_text(encoding="utf-8").replace("\n", "\r\n")
         if state.current != directory or state.command != shim:
             before = f" (was {state.current})" if state.current and state.current != directory else ""
@@ -156,6 +155,22 @@ class Windows:
                 )
             )
         return changes
+
+    def fetch_changes(self, run: HostRun) -> list[Change]:
+        return [_download(run)] if run.release.stamp not in _state(run).releases.values() else []
+
+    def begin_trial(self, run: HostRun) -> Change:
+        raise _no_trials()
+
+    def settle_changes(self, run: HostRun, *, back: bool) -> list[Change]:
+        raise _no_trials()
+
+    def give_up_trial(self, run: HostRun, why: str) -> Script:
+        raise _no_trials()
+
+    def remove_releases(self, run: HostRun, directories: Sequence[str]) -> Script:
+        every = [*run.state.removing, *directories]
+        return Script("ollama/prune.ps1", {"Directories": every, "Removing": layout.REMOVING})
 
     def service_changes(self, run: HostRun) -> list[Change]:
         return task.changes(_state(run), run.service)
@@ -328,6 +343,13 @@ def _download(run: HostRun) -> Change:
             },
             limit_s=DOWNLOAD_LIMIT_S,
         ),
+    )
+
+
+def _no_trials() -> CorralError:
+    return CorralError(
+        "corral tries releases, and goes back from one that is not good, on Linux hosts only so far",
+        "Upgrade this host with deploys/r1.py; to go back, declare the ollama_version from before and run it again",
     )
 
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Everything that corral wants to know of a Linux host, in one answer. Changes nothing.
-# Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, MOVES, OLLAMA_USER.
+# Reads PORT, MODELS_DIR, RELEASES, CURRENT, STAMP, COMMAND, SERVICE, DROP_IN_DIR, SECRETS, MODELFILES, MOVES, OLLAMA_USER,
+# and PREVIOUS, LEFT, TRIAL, VERDICT, REMOVING.
 # shellcheck disable=SC2153,SC2154
 
 emit os.release < <(cat /etc/os-release 2>/dev/null || true)
@@ -23,6 +24,15 @@ emit ollama.releases < <(for stamp in "$RELEASES"/*/"$STAMP"; do
     printf '%s\t%s\n' "$(basename -- "$directory")" "$(tr '\n' ' ' <"$stamp")"
   fi
 done)
+emit ollama.previous < <(readlink -- "$PREVIOUS" || true)
+emit ollama.left < <(readlink -- "$LEFT" || true)
+emit ollama.trial < <(sed -n 's|^ExecStart=\(.*\)/bin/ollama serve$|\1|p' "$TRIAL" 2>/dev/null || true)
+emit ollama.verdicts < <(for verdict in "$RELEASES"/*/"$VERDICT"; do
+  if [ -f "$verdict" ]; then
+    printf '%s\t%s\n' "$(basename -- "$(dirname -- "$verdict")")" "$(tr '\n' ' ' <"$verdict")"
+  fi
+done)
+emit ollama.removing < <(compgen -G "$RELEASES/$REMOVING*" || true)
 emit ollama.command < <(readlink -- "$COMMAND" || { [ -e "$COMMAND" ] && echo file; } || true)
 emit ollama.user < <(id -nG "$OLLAMA_USER" 2>/dev/null || true)
 emit ollama.groups < <(getent group render video | cut -d: -f1 || true)

@@ -73,6 +73,9 @@ class HostState:
     boot_id: another one after every boot. addresses: with their prefixes.
     current: the directory of the release in use; "" for none.
     releases: the name of a release's directory to the stamp of what it was unpacked from.
+    previous, left: the directory of the release in use before, and of the one that a rollback has left; "" for none.
+    trial: of the one that runs for a trial. verdicts: why releases were found not good here, by name.
+    removing: directories of releases whose removal was cut off.
     manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
     modelfiles: file name to text.
     to_move: the models that are still in another directory and come to models_dir before any is made: full name to that
@@ -94,6 +97,11 @@ class HostState:
     gpus: Inventory
     to_move: Mapping[str, str] = field(default_factory=dict)
     to_move_bytes: int = 0
+    previous: str = ""
+    left: str = ""
+    trial: str = ""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    removing: tuple[str, ...] = ()
 
     @property
     def server(self) -> Server:
@@ -197,10 +205,12 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         addresses=tuple(sections.get("os.addresses", "").split()),
         tools=frozenset(sections.get("os.tools", "").split()),
         current=sections.get("ollama.current", "").strip(),
-        releases=dict(
-            (name, stamp.strip())
-            for name, _, stamp in (line.partition("\t") for line in sections.get("ollama.releases", "").splitlines())
-        ),
+        releases=_table(sections.get("ollama.releases", "")),
+        previous=sections.get("ollama.previous", "").strip(),
+        left=sections.get("ollama.left", "").strip(),
+        trial=sections.get("ollama.trial", "").strip(),
+        verdicts=_table(sections.get("ollama.verdicts", "")),
+        removing=tuple(sections.get("ollama.removing", "").splitlines()),
         command=sections.get("ollama.command", "").strip(),
         user_groups=frozenset(sections.get("ollama.user", "").split()),
         gpu_groups=frozenset(sections.get("ollama.groups", "").split()),
@@ -255,6 +265,12 @@ def _pairs(text: str) -> dict[str, str]:
     return {key: value.strip('"') if value[:1] == '"' else value for key, _, value in lines}
 
 
+def _table(text: str) -> dict[str, str]:
+    """Lines of a name, a tab and what is said of it."""
+    lines = (line.partition("\t") for line in text.splitlines())
+    return {name: said.strip() for name, _, said in lines}
+
+
 def _int(text: str) -> int | None:
     match = re.match(r"\s*(\d+)", text)
     return int(match[1]) if match else None
@@ -279,6 +295,11 @@ def variables(models_dir: str, port: int) -> dict[str, Value]:
         "RELEASES": layout.RELEASES,
         "CURRENT": layout.CURRENT,
         "STAMP": layout.STAMP,
+        "PREVIOUS": layout.PREVIOUS,
+        "LEFT": layout.LEFT,
+        "TRIAL": layout.TRIAL,
+        "VERDICT": layout.VERDICT,
+        "REMOVING": layout.REMOVING,
         "COMMAND": layout.COMMAND,
         "SERVICE": layout.SERVICE,
         "DROP_IN_DIR": layout.DROP_IN_DIR,

@@ -176,7 +176,11 @@ def parse(answer: str, models_dir: str) -> WindowsState:
         one["name"].upper(): Drive(one["name"].upper(), one["kind"], one["filesystem"], _int(one["free"]))
         for one in found.get("drives") or ()
     }
-    releases = {one["name"]: one["stamp"] for one in found.get("releases") or () if one["stamp"]}
+    directories = {one["name"]: one["stamp"] for one in found.get("releases") or ()}
+    removing = tuple(layout.release_dir(name) for name in directories if name.startswith(layout.REMOVING))
+    releases = {
+        name: stamp for name, stamp in directories.items() if stamp and layout.release_dir(name) not in removing
+    }
     current_name = ollama.get("current", "")
     processes = tuple(
         Process(one["pid"], one["parent"], one["name"], one["path"]) for one in found.get("processes") or ()
@@ -190,6 +194,7 @@ def parse(answer: str, models_dir: str) -> WindowsState:
         addresses=tuple(filter(_is_interface, found.get("addresses") or ())),
         current=layout.release_dir(current_name) if current_name in releases else "",
         releases=releases,
+        removing=removing,
         manifests=tuple(":".join(name.replace("\\", "/").rsplit("/", 1)) for name in found.get("manifests") or ()),
         modelfiles={one["name"]: _lines(one["text"]) for one in found.get("modelfiles") or ()},
         listeners=tuple(

@@ -45,6 +45,8 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
         files.append(layout.UNIT)
     if service.drop_ins.get(layout.DROP_IN.rpartition("/")[2], "").startswith(MARK):
         files.append(layout.DROP_IN)
+    if state.trial:
+        files.append(layout.TRIAL)
     if files:
         stop = f"stop {layout.SERVICE} and " if layout.UNIT in files and service.running else ""
         found.append(
@@ -86,7 +88,8 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
 def _programs(state: LinuxState) -> list[str]:
     command = [layout.COMMAND] if state.command == f"{layout.CURRENT}/bin/ollama" else []
     releases = [layout.release_dir(name) for name in state.releases]
-    return [*command, layout.CURRENT, *releases, layout.DOWNLOADS]
+    links = [layout.CURRENT, layout.PREVIOUS, layout.LEFT]
+    return [*command, *links, *releases, *state.removing, layout.DOWNLOADS]
 
 
 def _settings(state: LinuxState) -> list[str]:

@@ -18,7 +18,7 @@ from corral import layout
 from corral.changes import Change
 from corral.errors import CorralError
 from corral.probe.state import LinuxState, parse_drop_in
-from corral.scripts import Script
+from corral.scripts import Script, Value
 from corral.service.wanted import Wanted, environment_differences
 
 MARK = "# Made by corral"
@@ -111,19 +111,32 @@ def changes(state: LinuxState, wanted: Wanted, copies: Sequence[Change] = ()) ->
         changes.append(
             Change(
                 " and ".join(what) or "have systemd read its files again",
-                Script(
-                    "service/activate.sh",
-                    {
-                        "SERVICE": layout.SERVICE,
-                        "ADDRESS": wanted.own_address,
-                        "PORT": wanted.port,
-                        "RESTART": bool(reasons),
-                        "TIMEOUT_S": wanted.start_timeout_s,
-                    },
-                ),
+                Script("service/activate.sh", activation(wanted, restart=bool(reasons))),
             )
         )
     return changes
+
+
+def activation(wanted: Wanted, *, restart: bool) -> dict[str, Value]:
+    """What activate.sh reads."""
+    return {
+        "SERVICE": layout.SERVICE,
+        "ADDRESS": wanted.own_address,
+        "PORT": wanted.port,
+        "RESTART": restart,
+        "TIMEOUT_S": wanted.start_timeout_s,
+    }
+
+
+def end_of_trial(release: str, why: str = "") -> dict[str, Value]:
+    """What end_trial.sh reads. release: the directory of the one that was tried; why: it is not good, if it is not."""
+    return {
+        "SERVICE": layout.SERVICE,
+        "TRIAL": layout.TRIAL,
+        "GUARD": layout.TRIAL_GUARD,
+        "VERDICT": f"{release}/{layout.VERDICT}",
+        "WHY": why,
+    }
 
 
 def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
@@ -145,6 +158,10 @@ def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
         changes.append(Change(f"write {layout.SECRETS} (secret)", _write(layout.SECRETS, "600", secrets)))
     if not secrets and state.secrets:
         changes.append(Change(f"remove {layout.SECRETS}", Script("service/remove_file.sh", {"FILE": layout.SECRETS})))
+    if state.trial:
+        changes.append(
+            Change(f"end the trial of {state.trial}", Script("service/end_trial.sh", end_of_trial(state.trial)))
+        )
     return changes
 
 
