@@ -54,6 +54,7 @@ class HostRun:
         self._api: ollama.Client | None = None
         self._told: Told | None = None
         self._judging = False
+        self.adopting = False
         self.plans_confirmed = False
 
     @classmethod
@@ -107,6 +108,15 @@ class HostRun:
     def judge(self) -> None:
         """This run only looks whether the host is as it was planned: unless it has planned already."""
         self._judging = True
+
+    def adopt(self) -> None:
+        """This run takes over an Ollama that somebody else has put on the host, where there is one."""
+        self.adopting = True
+        self.changed()
+
+    def declares(self, key: str) -> bool:
+        """Whether the inventory says anything of a setting, for this host or for all."""
+        return key in self.host.data.dict()
 
     def look_again(self) -> None:
         """Ask the host anew and plan with what it has now: memory may have come or gone since the run began."""
@@ -237,6 +247,11 @@ class HostRun:
             port=environment.port,
             start_timeout_s=self.settings.start_timeout_s,
         )
+
+    @property
+    def models_place(self) -> str:
+        """Where the host's models are now: in models_dir, unless this run has yet to bring them there."""
+        return self.state.models_place or self.settings.models_dir
 
     def blob(self, sha256: str) -> str:
         """Where the host's server keeps a file of this digest."""

@@ -129,7 +129,7 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
     waiting: list[_Blob] = []
     here = _here(run, names)
     for name, manifest in registry.ask(run, names, here).manifests.items():
-        directory = f"{run.settings.models_dir}/blobs" if name in here else ""
+        directory = f"{run.models_place}/blobs" if name in here else ""
         blob = manifest if isinstance(manifest, CorralError) else _blob(name, manifest, directory)
         if isinstance(blob, CorralError):
             found[name] = blob
@@ -160,7 +160,7 @@ def _here(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, str]:
     own = {name: name for name in map(ModelName.parse, run.state.manifests)}
     return {
         name: run.platform.join(
-            run.settings.models_dir, "manifests", own[name].host, own[name].namespace, own[name].model, own[name].tag
+            run.models_place, "manifests", own[name].host, own[name].namespace, own[name].model, own[name].tag
         )
         for name in names
         if name in own

@@ -34,7 +34,7 @@ def ask(run: HostRun, names: Sequence[ModelName], here: Mapping[ModelName, str] 
     answer = run.remote.run(
         run.platform.manifests(
             [(here or {}).get(name) or name.manifest_url for name in names],
-            run.platform.join(run.settings.models_dir, "blobs"),
+            run.platform.join(run.models_place, "blobs"),
             run.proxy,
         )
     )

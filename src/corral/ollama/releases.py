@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from corral import layout
+from corral.adoption import others
 from corral.changes import Change
 from corral.errors import CorralError
 from corral.probe.state import LinuxState
@@ -138,7 +139,9 @@ def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> li
             )
         )
     wanted_command = f"{layout.CURRENT}/bin/ollama"
-    if state.current != directory or state.command != wanted_command:
+    # What another's unit starts is not taken from it: adoption.handover does that when the unit is corral's.
+    theirs = others.has_their_unit(state)
+    if state.current != directory or (state.command != wanted_command and not theirs):
         before = f" (was {state.current})" if state.current and state.current != directory else ""
         changes.append(
             Change(
@@ -148,19 +151,10 @@ def changes(state: LinuxState, release: Release, proxy: Mapping[str, str]) -> li
                     {
                         "CURRENT": layout.CURRENT,
                         "DIRECTORY": directory,
-                        "COMMAND": layout.COMMAND,
+                        "COMMAND": "" if theirs else layout.COMMAND,
                         "TARGET": wanted_command,
                     },
                 ),
             )
         )
     return changes
-
-
-def check(state: LinuxState) -> None:
-    """Refuse a host whose `ollama` command is somebody else's. Raises CorralError."""
-    if state.command and state.command != f"{layout.CURRENT}/bin/ollama":
-        raise CorralError(
-            f"{layout.COMMAND} was not put there by corral",
-            f"Remove it (rm {layout.COMMAND}) once you no longer need that Ollama; its models can stay",
-        )

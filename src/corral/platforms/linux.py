@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from corral import firewall, layout
+from corral.adoption import handover, others
 from corral.changes import Change
 from corral.checks import Check, check_environment
 from corral.environment import Environment
@@ -54,9 +55,10 @@ class Linux:
         script = Script(
             "probe/probe.sh",
             probe.variables(run.settings.models_dir, run.port),
-            then=("firewall/probe.sh", "gpus/probe.sh"),
+            then=("adoption/found.sh", "firewall/probe.sh", "gpus/probe.sh"),
         )
-        return probe.parse(run.remote.run(script))
+        state = probe.parse(run.remote.run(script))
+        return handover.with_places(state, run.remote, run.settings.models_dir) if run.adopting else state
 
     def lock(self, holder: str) -> Script:
         return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder})
@@ -96,6 +98,8 @@ class Linux:
         return releases.changes(_state(run), run.release, run.proxy)
 
     def service_changes(self, run: HostRun) -> list[Change]:
+        if run.adopting:
+            return handover.changes(_state(run), run.service)
         return systemd.changes(_state(run), run.service)
 
     def firewall_changes(self, run: HostRun) -> list[Change]:
@@ -117,6 +121,12 @@ class Linux:
             state, remains, port=run.port, models_dir=settings.models_dir, remove_models=settings.remove_models
         )
 
+    def adoptable(self, run: HostRun) -> list[str]:
+        return handover.sentences(_state(run))
+
+    def leftover_changes(self, run: HostRun) -> list[Change]:
+        return handover.leftovers(_state(run), run.settings.models_dir)
+
     def lacks_rights(self) -> CorralError:
         return CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
 
@@ -126,9 +136,11 @@ class Linux:
     def preflight(self, run: HostRun) -> list[str]:
         state = _state(run)
         _check_system(state)
-        releases.check(state)
         systemd.check(state)
-        warnings = []
+        others.check(state, run.port, run.adopting)
+        if run.adopting:
+            handover.check(state, run.service, run.settings.environment, run.declares("models_dir"))
+        warnings = others.warnings(state, run.adopting)
         if run.opened_scope is not None:
             firewall.changes(state.firewall, run.opened_scope, run.port)  # raises where corral can't open the port
             if state.firewall.kind == "none":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from corral import layout
+from corral.adoption import found
+from corral.adoption.found import Foreign
+from corral.adoption.places import Places
 from corral.firewall.state import FirewallState
 from corral.firewall.state import parse as parse_firewall
 from corral.gpus import state as gpus
@@ -75,6 +78,7 @@ class HostState:
     releases: the name of a release's directory to the stamp of what it was unpacked from.
     manifests: the models in models_dir by full name, as in registry.ollama.ai/library/deepseek-r1:14b.
     modelfiles: file name to text.
+    models_place: where models lie that this run has yet to bring to models_dir; "" for none.
     """
 
     os_name: str
@@ -90,6 +94,7 @@ class HostState:
     free_for_models: int
     free_for_releases: int
     gpus: Inventory
+    models_place: str = ""
 
     @property
     def server(self) -> Server:
@@ -118,7 +123,7 @@ class HostState:
 
 @dataclass(frozen=True, kw_only=True)
 class LinuxState(HostState):
-    """Everything one probe found on a Linux host."""
+    """Everything one probe found on a Linux host. places: known only to a run that takes another Ollama over."""
 
     os_id: str
     kernel: str
@@ -132,6 +137,8 @@ class LinuxState(HostState):
     models_dir_owner: str
     service: Service
     firewall: FirewallState
+    foreign: Foreign = field(default_factory=Foreign)
+    places: Places = field(default_factory=Places)
 
     @property
     def server(self) -> Service:
@@ -179,7 +186,7 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         gpu_groups=frozenset(sections.get("ollama.groups", "").split()),
         secrets=sections.get("ollama.secrets", ""),
         models_dir_owner=directory_owner.partition("|")[2],
-        manifests=tuple(":".join(line.rsplit("/", 1)) for line in sections.get("ollama.manifests", "").splitlines()),
+        manifests=model_names(sections.get("ollama.manifests", "").splitlines()),
         modelfiles=_named(sections, "modelfile."),
         service=service,
         listeners=tuple(_listeners(sections.get("port.listeners", ""))),
@@ -187,7 +194,13 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         free_for_releases=_int(sections.get("disk.releases", "")) or 0,
         gpus=gpus.parse(sections, OwnServer(service.pids, layout.RELEASES)),
         firewall=parse_firewall(sections),
+        foreign=found.parse(sections),
     )
+
+
+def model_names(manifests: Iterable[str]) -> tuple[str, ...]:
+    """HostState.manifests, from the paths of manifests below their directory."""
+    return tuple(":".join(path.rsplit("/", 1)) for path in manifests)
 
 
 def _service(sections: Mapping[str, str]) -> Service:
@@ -238,7 +251,7 @@ def _listeners(text: str) -> list[Listener]:
 
 
 def variables(models_dir: str, port: int) -> dict[str, Value]:
-    """What probe.sh and gpus/probe.sh read."""
+    """What probe.sh, gpus/probe.sh and adoption/found.sh read."""
     return {
         "PORT": port,
         "MODELS_DIR": models_dir,
@@ -251,5 +264,7 @@ def variables(models_dir: str, port: int) -> dict[str, Value]:
         "SECRETS": layout.SECRETS,
         "MODELFILES": layout.MODELFILES,
         "OLLAMA_USER": layout.USER,
+        "MARK": layout.MARK,
+        "PROGRAMS": found.PROGRAMS,
         **gpus.variables(),
     }
