@@ -678,6 +678,7 @@ def run(tmp_path: Path) -> HostRun:
         "blob": lambda sha256: f"{tmp_path}/blobs/sha256-{sha256}",
         "proxy": {"PROXY": "", "NO_PROXY_FOR": ""},
         "settings": SimpleNamespace(models_dir=str(tmp_path)),
+        "models_place": str(tmp_path),
         "state": SimpleNamespace(manifests=()),
         "inventory_path": tmp_path / "inventory.yml",
     }
