@@ -67,7 +67,7 @@ def sentences(state: LinuxState) -> list[str]:
     return [
         f"an Ollama that install.sh has put here: {', '.join(paths) or 'what is left of it'}{runs}",
         *(f"  {len(place.models)} models in {place.path}" for place in state.places.old),
-        *(f"  set by people, and kept: {line}" for line in theirs),
+        *(f"  set by people: {line}" for line in theirs),
     ]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from corral import layout
 from corral.adoption import others, unitfile
 from corral.adoption.unitfile import Entry
-from corral.environment import has_password, normalise
+from corral.environment import PROXY_NAMES, has_password, normalise
 from corral.errors import CorralError
 from corral.probe.state import LinuxState
 from corral.secret import BadValue
@@ -116,7 +116,7 @@ def check(theirs: Theirs, wanted: Mapping[str, str], declared: Mapping[str, str]
         shown = _value(name, seen.value)
         if seen.wins:
             problems.append(f"{seen.place}: {name}={shown} would win over {value}: take it out there")
-        elif name not in declared:
+        elif name not in declared and name not in PROXY_NAMES:  # proxy and no_proxy are declared, or not wanted
             key = f"models_dir: {shown}" if name == "OLLAMA_MODELS" else f"environment: {{{name}: {shown}}}"
             problems.append(f"{seen.place}: {name}={shown}: declare {key} to keep it, or {value} to have it changed")
     if problems:
