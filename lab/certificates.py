@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import key
 from lab.config import MIRROR_NAMES
 from lab.errors import LabError
 
@@ -25,8 +26,8 @@ class Authority:
 
 
 def ensure_authority(cache: Path) -> Authority:
-    """The cache's authority, made when missing. Its own key is thrown away: it signs once."""
-    directory = cache / "authority"
+    """The cache's authority for the mirror's names, made when missing. Its own key is thrown away: it signs once."""
+    directory = cache / f"authority-{key(MIRROR_NAMES)}"
     names = Authority(directory / "authority.crt", directory / "mirror.crt", directory / "mirror.key")
     if not directory.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -42,13 +43,13 @@ def ensure_authority(cache: Path) -> Authority:
 def _make(directory: Path) -> None:
     if not shutil.which("openssl"):
         raise LabError("openssl is missing; `make set-up` installs it")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     _openssl(
-        directory, "req", "-x509", *key, "-keyout", "authority.key", "-out", "authority.crt",
+        directory, "req", "-x509", *new_key, "-keyout", "authority.key", "-out", "authority.crt",
         "-days", str(VALID_DAYS), "-subj", "/CN=Lab authority", "-addext", "basicConstraints=critical,CA:TRUE",
     )  # fmt: skip
     _openssl(
-        directory, "req", "-x509", *key, "-keyout", "mirror.key", "-out", "mirror.crt",
+        directory, "req", "-x509", *new_key, "-keyout", "mirror.key", "-out", "mirror.crt",
         "-days", str(VALID_DAYS), "-subj", f"/CN={MIRROR_NAMES[0]}",
         "-CA", "authority.crt", "-CAkey", "authority.key",
         "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth",

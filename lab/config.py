@@ -116,7 +116,7 @@ WINDOWS_DRIVES = (("D", WINDOWS_DISK.mount_point),)
 
 MIRROR = Host("mirror", "10.77.0.2")
 #: What the mirror answers for; every host resolves these to it and trusts its certificate for them.
-MIRROR_NAMES = ("mirror.lab", "registry.ollama.ai", "hf.co", "modelscope.cn")
+MIRROR_NAMES = ("mirror.lab", "registry.ollama.ai", "hf.co", "modelscope.cn", "ollama.com")
 RELEASE_URL = "https://mirror.lab/releases/v{version}"
 
 HOSTS = (

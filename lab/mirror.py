@@ -6,6 +6,7 @@ is told and `Request` is what it tells, both through files in the CONTROL direct
 
 By the name that a client asks for, the server is
 - mirror.lab: /releases/v<version>/<asset>, files under RELEASES, with Range;
+- ollama.com: /download/<asset>, those files as Ollama's install.sh asks for them: the newest, or ?version=<version>;
 - any other name: that registry (registry.ollama.ai, hf.co, ...), as far as `ollama pull` uses one. MODELS is
   a models directory as Ollama keeps it, manifests/<registry>/... and blobs/sha256-....
 """
@@ -26,9 +27,10 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 RELEASES_NAME = "mirror.lab"
+DOWNLOAD_NAME, DOWNLOAD = "ollama.com", "/download/"
 CONTROL_FILE = "control.json"
 LOG_FILE = "requests.jsonl"
 CHUNK_BYTES = 1 << 16
@@ -141,13 +143,21 @@ class Site:
             self._made[cut] = self._made.get(cut, 0) + 1
             self._gone = self._gone or cut.gone
 
+    @property
+    def newest(self) -> str:
+        """The newest version among the releases; "" for none."""
+        versions = [path.name.removeprefix("v") for path in self.releases.glob("v*")]
+        return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default="")
+
     def log(self, request: Request) -> None:
         with self._lock, (self.directory / LOG_FILE).open("a") as log:
             log.write(json.dumps(asdict(request)) + "\n")
 
-    def file_for(self, host: str, path: str) -> tuple[Path, str] | None:
-        """The file that answers for a path, and its type; None when there is none."""
-        if host == RELEASES_NAME:
+    def file_for(self, host: str, path: str, version: str = "") -> tuple[Path, str] | None:
+        """The file that answers for a path, and its type; None for none. version: of what ollama.com serves."""
+        if host == DOWNLOAD_NAME and path.startswith(DOWNLOAD):
+            path = f"/releases/v{version or self.newest}/{path.removeprefix(DOWNLOAD)}"
+        if host in (RELEASES_NAME, DOWNLOAD_NAME):
             found = self.releases / path.removeprefix("/releases/")
             inside = path.startswith("/releases/") and found.resolve().is_relative_to(self.releases.resolve())
             content_type = "application/octet-stream"
@@ -186,13 +196,14 @@ class Handler(BaseHTTPRequestHandler):
         site, started = self.server.site, time.time()
         host = self.headers.get("Host", "").partition(":")[0]
         path = unquote(urlsplit(self.path).path)
+        version = parse_qs(urlsplit(self.path).query).get("version", [""])[0]
         asked_range = self.headers.get("Range", "")
         status, sent, cut = 404, 0, None
         if site.is_gone():
             self.close_connection = True
             return
         try:
-            found = site.file_for(host, path)
+            found = site.file_for(host, path, version)
             if found is None or _matches(site.control().missing, path):
                 self._not_found()
                 return

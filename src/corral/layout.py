@@ -25,6 +25,8 @@ MODELS = f"{HOME}/models"
 #: Where the drivers of a GPU are reached: both groups where the system has them.
 GPU_GROUPS = ("render", "video")
 
+#: How the unit and the drop-in begin, by which they are known.
+MARK = "# Made by corral"
 SERVICE = "ollama.service"
 UNIT = f"/etc/systemd/system/{SERVICE}"
 DROP_IN_DIR = f"{UNIT}.d"

@@ -189,6 +189,22 @@ def reboot(run: HostRun) -> Sequence[Change]:
 
 
 @_step
+def adopt(run: HostRun) -> Sequence[Change]:
+    """Show what there is of an Ollama that somebody else has put on the host; the steps after this take it over."""
+    run.check_rights()
+    run.adopt()
+    for line in run.platform.adoptable(run) or ["there is no other Ollama here to be taken over"]:
+        run.say(line)
+    return ()
+
+
+@_step
+def leftovers(run: HostRun) -> Sequence[Change]:
+    """Remove what is left of an Ollama that was taken over, once the new server has been verified."""
+    return run.platform.leftover_changes(run)
+
+
+@_step
 def uninstall(run: HostRun) -> Sequence[Change]:
     """Take away what corral has put on the host; the models stay unless remove_models says otherwise."""
     run.check_rights()

@@ -57,6 +57,7 @@ class HostRun:
         self._told: Told | None = None
         self._judging = False
         self._kept: releases.Release | None = None
+        self.adopting = False
         self.plans_confirmed = False
 
     @classmethod
@@ -110,6 +111,15 @@ class HostRun:
     def judge(self) -> None:
         """This run only looks whether the host is as it was planned: unless it has planned already."""
         self._judging = True
+
+    def adopt(self) -> None:
+        """This run takes over an Ollama that somebody else has put on the host, where there is one."""
+        self.adopting = True
+        self.changed()
+
+    def declares(self, key: str) -> bool:
+        """Whether the inventory says anything of a setting, for this host or for all."""
+        return key in self.host.data.dict()
 
     def look_again(self) -> None:
         """Ask the host anew and plan with what it has now: memory may have come or gone since the run began."""

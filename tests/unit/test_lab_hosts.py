@@ -60,7 +60,7 @@ def test_the_ssh_configuration_says_who_logs_in_where() -> None:
 
 def test_a_host_takes_the_registries_for_the_mirror_and_the_controller_does_not() -> None:
     on_host = config.hosts_file(config.HOSTS, CLIENT)
-    assert "10.77.0.2 mirror.lab registry.ollama.ai hf.co modelscope.cn\n" in on_host
+    assert "10.77.0.2 mirror.lab registry.ollama.ai hf.co modelscope.cn ollama.com\n" in on_host
     assert "127.0.1.1 client\n" in on_host
     assert "10.77.0.20" not in on_host
     on_controller = config.hosts_file(config.HOSTS)

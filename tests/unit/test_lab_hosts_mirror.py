@@ -120,6 +120,14 @@ def test_a_range_is_read_as_first_and_last_byte(header: str, span: tuple[int, in
     assert mirror._parse_range(header, 100) == span
 
 
+def test_ollama_com_has_the_newest_release_and_older_ones_by_their_version(client: Client) -> None:
+    path = ARCHIVE.rpartition("/")[2]
+    assert client.ask(f"/download/{path}", "ollama.com").content == CONTENT
+    assert client.ask(f"/download/{path}?version=1.2.3", "ollama.com").content == CONTENT
+    assert client.ask(f"/download/{path}?version=0.0.1", "ollama.com").status == 404
+    assert client.ask(f"/download/{path}", "hf.co").status == 404
+
+
 def test_a_manifest_depends_on_the_registry_that_is_asked(client: Client) -> None:
     manifest = "/v2/library/deepseek-r1/manifests/14b"
     answer = client.ask(manifest, "registry.ollama.ai")

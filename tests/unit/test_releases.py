@@ -99,10 +99,3 @@ def test_a_pins_file_that_holds_no_pins_is_refused_by_name(tmp_path: Path, text:
     with pytest.raises(CorralError, match=sentence) as caught:
         releases.load_pins(file)
     assert str(file) in str(caught.value)
-
-
-def test_an_ollama_command_of_somebody_elses_is_refused() -> None:
-    with pytest.raises(CorralError, match="was not put there by corral"):
-        releases.check(state(**{"ollama.command": "file\n"}))
-    releases.check(state())
-    releases.check(parse({}))

@@ -55,8 +55,8 @@ def test_a_new_host_gets_directory_unit_drop_in_and_a_start_at_boot() -> None:
     bare = parse({"service.show": "ActiveState=inactive\nMainPID=0\n"})
     assert summaries(bare) == [
         "make /var/lib/ollama/models for the models, owned by ollama",
-        f"write {layout.UNIT}",
         f"write {layout.DROP_IN} (OLLAMA_HOST: unset -> 0.0.0.0:11434, OLLAMA_MODELS: unset -> {layout.MODELS})",
+        f"write {layout.UNIT}",
         "enable ollama.service at boot and start ollama.service (it is inactive)",
     ]
 
@@ -64,8 +64,8 @@ def test_a_new_host_gets_directory_unit_drop_in_and_a_start_at_boot() -> None:
 def test_a_changed_value_is_said_and_restarts_the_server() -> None:
     wanted = replace(WANTED, environment={**WANTED.environment, "OLLAMA_NUM_PARALLEL": "2"})
     assert summaries(state(), wanted) == [
-        f"write {layout.UNIT}",
         f"write {layout.DROP_IN} (OLLAMA_NUM_PARALLEL: unset -> 2)",
+        f"write {layout.UNIT}",
         "restart ollama.service (its settings changed)",
     ]
 
@@ -94,10 +94,10 @@ def test_an_administrators_own_drop_in_is_no_reason_to_do_anything() -> None:
 def test_a_secret_goes_into_a_file_of_its_own_and_into_no_summary() -> None:
     wanted = replace(WANTED, secrets={"HTTPS_PROXY": 'http://me:p"a\\ss@proxy:3128'})
     found = systemd.changes(state(), wanted)
-    assert [change.summary for change in found][2] == f"write {layout.SECRETS} (secret)"
+    assert found[0].summary == f"write {layout.SECRETS} (secret)"
     assert not any("ss@proxy" in change.summary for change in found)
     assert "ss@proxy" not in systemd.drop_in(wanted) + systemd.unit(wanted)
-    secret = found[2].action
+    secret = found[0].action
     assert isinstance(secret, Script)
     assert secret.variables["MODE"] == "600"
     assert secret.variables["TEXT"] == 'HTTPS_PROXY="http://me:p\\"a\\\\ss@proxy:3128"\n'
@@ -140,8 +140,7 @@ def test_models_in_a_home_directory_are_not_hidden_from_the_server() -> None:
     assert "ProtectHome=yes\n" in systemd.unit(WANTED)
 
 
-def test_somebody_elses_ollama_service_is_refused_by_name() -> None:
-    foreign = state({"service.unit": "[Service]\nExecStart=/usr/local/bin/ollama serve\n"})
-    with pytest.raises(CorralError, match=r"ollama\.service was not written by corral"):
-        systemd.check(foreign)
+def test_a_masked_service_is_refused_with_the_command_that_helps() -> None:
+    with pytest.raises(CorralError, match=r"systemctl unmask ollama\.service"):
+        systemd.check(state({"service.show": "LoadState=masked\n"}))
     systemd.check(state())

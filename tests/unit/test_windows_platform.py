@@ -24,7 +24,7 @@ from tests.unit.windows_answer import OPEN_TO_USERS, STAMP, answer, ollama, prof
 ASSET, DIGEST = STAMP.split()
 
 
-def a_run(seen: WindowsState, **declared: Any) -> HostRun:
+def a_run(seen: WindowsState, adopting: bool = False, **declared: Any) -> HostRun:
     settings = Settings.parse(declared, Sources(Path.cwd(), {})).on("windows")
     environment = environment_for(settings)
     release = releases.choose("0.34.4", ASSET, {"0.34.4": {ASSET: DIGEST}}, settings.ollama_release_url)
@@ -32,6 +32,7 @@ def a_run(seen: WindowsState, **declared: Any) -> HostRun:
     parts = {
         "state": seen,
         "settings": settings,
+        "adopting": adopting,
         "environment": environment,
         "port": environment.port,
         "scope": scope,
@@ -91,6 +92,9 @@ def test_an_ollama_of_a_user_is_refused_unless_it_is_to_be_taken_over() -> None:
     said = refusal(seen)
     assert "ollama app.exe (pid 41)" in said
     assert "take_over: true" in said
+    assert WINDOWS.preflight(a_run(seen, adopting=True)) == []
+    assert WINDOWS.adoptable(a_run(seen))[0].endswith(f"{link}, {program}")
+    assert WINDOWS.adoptable(a_run(state())) == []
     run = a_run(seen, take_over=True)
     assert WINDOWS.preflight(run) == []
     first, second, *_ = WINDOWS.install_changes(run)

@@ -73,7 +73,7 @@ class Belongings:
         texts = tuple(_texts(answer.get("texts", "")))
         return Seen(
             manifests={
-                model_names(path)[0]: Manifest(digest, _decoded(text))
+                model_names([path])[0]: Manifest(digest, _decoded(text))
                 for path, digest, text in map(str.split, answer.get("manifests", "").splitlines())
             },
             blobs={sha256: int(size) for sha256, size in map(str.split, answer.get("blobs", "").splitlines())},

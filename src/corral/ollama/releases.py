@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from corral import layout
+from corral.adoption import others
 from corral.changes import Change
 from corral.errors import CorralError
 from corral.probe.state import LinuxState
@@ -150,8 +151,10 @@ def switch_changes(state: LinuxState, release: Release, *, back: bool = False) -
     """What must be done so that `ollama` leads to the release. back: it is a rollback."""
     directory = layout.release_dir(release.directory_name(state.releases))
     wanted_command = f"{layout.CURRENT}/bin/ollama"
+    # What another's unit starts is not taken from it: adoption.handover does that when the unit is corral's.
+    theirs = others.has_their_unit(state)
     changes = []
-    if state.current != directory or state.command != wanted_command:
+    if state.current != directory or (state.command != wanted_command and not theirs):
         before = f" (was {state.current})" if state.current and state.current != directory else ""
         changes.append(
             Change(
@@ -161,7 +164,7 @@ def switch_changes(state: LinuxState, release: Release, *, back: bool = False) -
                     {
                         "CURRENT": layout.CURRENT,
                         "DIRECTORY": directory,
-                        "COMMAND": layout.COMMAND,
+                        "COMMAND": "" if theirs else layout.COMMAND,
                         "TARGET": wanted_command,
                         "PREVIOUS": layout.PREVIOUS,
                         "LEFT": layout.LEFT,
@@ -171,12 +174,3 @@ def switch_changes(state: LinuxState, release: Release, *, back: bool = False) -
             )
         )
     return changes
-
-
-def check(state: LinuxState) -> None:
-    """Refuse a host whose `ollama` command is somebody else's. Raises CorralError."""
-    if state.command and state.command != f"{layout.CURRENT}/bin/ollama":
-        raise CorralError(
-            f"{layout.COMMAND} was not put there by corral",
-            f"Remove it (rm {layout.COMMAND}) once you no longer need that Ollama; its models can stay",
-        )

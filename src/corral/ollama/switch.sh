@@ -1,13 +1,12 @@
 # shellcheck shell=bash
-# Lets CURRENT lead to DIRECTORY and COMMAND to TARGET, each in one rename. Where CURRENT has led until now is noted in
-# PREVIOUS or, where BACK says that this is a rollback, in LEFT.
+# Lets CURRENT lead to DIRECTORY and, where it is not "", COMMAND to TARGET, each in one rename. Where CURRENT has led
+# until now is noted in PREVIOUS or, where BACK says that this is a rollback, in LEFT.
 # shellcheck disable=SC2154
 [ -x "$DIRECTORY/bin/ollama" ] || fail release "$DIRECTORY holds no bin/ollama | Remove that directory and run again"
 link() {
   ln -sfn -- "$2" "$1.corral"
   mv -fT -- "$1.corral" "$1"
 }
-mkdir -p -- "$(dirname -- "$COMMAND")"
 before=$(readlink -- "$CURRENT" || true)
 if [ -n "$before" ] && [ "$before" != "$DIRECTORY" ]; then
   if [ -n "$BACK" ]; then
@@ -18,4 +17,7 @@ if [ -n "$before" ] && [ "$before" != "$DIRECTORY" ]; then
   fi
 fi
 link "$CURRENT" "$DIRECTORY"
-link "$COMMAND" "$TARGET"
+if [ -n "$COMMAND" ]; then
+  mkdir -p -- "$(dirname -- "$COMMAND")"
+  link "$COMMAND" "$TARGET"
+fi

@@ -144,6 +144,15 @@ class Platform(Protocol):
         """What must be done so that nothing of corral's is left, but the models unless they are to go too."""
         ...
 
+    def adoptable(self, run: HostRun) -> list[str]:
+        """Of an Ollama that somebody else has put on the host: what a run that adopts takes over, in lines for people;
+        none where there is no such thing."""
+        ...
+
+    def leftover_changes(self, run: HostRun) -> list[Change]:
+        """What must be done so that nothing is left of an Ollama that was taken over and now does nothing."""
+        ...
+
     # --- what is judged ------------------------------------------------------------------------------
 
     def lacks_rights(self) -> CorralError:

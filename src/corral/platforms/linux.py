@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from corral import firewall, layout
+from corral.adoption import handover, others
 from corral.changes import Change
 from corral.checks import Check, check_environment
 from corral.environment import Environment
@@ -54,13 +55,12 @@ class Linux:
         script = Script(
             "probe/probe.sh",
             probe.variables(run.settings.models_dir, run.port),
-            then=("firewall/probe.sh", "gpus/probe.sh"),
+            then=("adoption/found.sh", "firewall/probe.sh", "gpus/probe.sh"),
         )
         state, models_dir = probe.parse(run.remote.run(script)), run.settings.models_dir
-        question = move.question(state, models_dir)
-        if question is None:
-            return state
-        return move.seen(state, models_dir, run.remote.run(question))
+        if question := move.question(state, models_dir):
+            state = move.seen(state, models_dir, run.remote.run(question))
+        return handover.with_places(state, run.remote, models_dir) if run.adopting else state
 
     def lock(self, holder: str) -> Script:
         return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder})
@@ -119,6 +119,8 @@ class Linux:
     def service_changes(self, run: HostRun) -> list[Change]:
         state = _state(run)
         copies = move.copies(state, run.settings.models_dir)
+        if run.adopting and not copies:
+            return handover.changes(state, run.service)
         return [*systemd.changes(state, run.service, copies), *move.ends(run, state)]
 
     def firewall_changes(self, run: HostRun) -> list[Change]:
@@ -140,6 +142,12 @@ class Linux:
             state, remains, port=run.port, models_dir=settings.models_dir, remove_models=settings.remove_models
         )
 
+    def adoptable(self, run: HostRun) -> list[str]:
+        return handover.sentences(_state(run))
+
+    def leftover_changes(self, run: HostRun) -> list[Change]:
+        return handover.leftovers(_state(run), run.settings.models_dir)
+
     def lacks_rights(self) -> CorralError:
         return CorralError("the ssh user is not root", "Declare sudo: true for this host, or log in as root")
 
@@ -149,10 +157,12 @@ class Linux:
     def preflight(self, run: HostRun) -> list[str]:
         state = _state(run)
         _check_system(state)
-        releases.check(state)
         systemd.check(state)
         move.check(state, run.settings.models_dir)
-        warnings = []
+        others.check(state, run.port, run.adopting)
+        if run.adopting:
+            handover.check(state, run.service, run.settings.environment, run.declares("models_dir"))
+        warnings = others.warnings(state, run.adopting)
         if run.opened_scope is not None:
             firewall.changes(state.firewall, run.opened_scope, run.port)  # raises where corral can't open the port
             if state.firewall.kind == "none":

@@ -133,7 +133,7 @@ class Windows:
     def install_changes(self, run: HostRun) -> list[Change]:
         state, directory = _state(run), run.release_dir
         changes = []
-        if run.settings.take_over and (state.start_links or state.others):
+        if _takes_over(run) and (state.start_links or state.others):
             changes.append(_take_over(state))
         changes += self.fetch_changes(run)
         shim = files("corral").joinpath("ollama/ollama.cmd").read_text(encoding="utf-8").replace("\n", "\r\n")
@@ -209,6 +209,19 @@ class Windows:
                 )
             )
         return changes
+
+    def adoptable(self, run: HostRun) -> list[str]:
+        state = _state(run)
+        if not (state.start_links or state.others):
+            return []
+        programs = ", ".join(dict.fromkeys((*state.start_links, *(one.path for one in state.others if one.path))))
+        return [
+            f"an Ollama that is installed for a user: {programs}",
+            "  it is stopped and no longer started at login; its models stay where they are, for models_dir to name",
+        ]
+
+    def leftover_changes(self, run: HostRun) -> list[Change]:
+        return []
 
     # --- what is judged ------------------------------------------------------------------------------
 
@@ -353,6 +366,10 @@ def _no_trials() -> CorralError:
     )
 
 
+def _takes_over(run: HostRun) -> bool:
+    return run.adopting or run.settings.take_over
+
+
 def _take_over(state: WindowsState) -> Change:
     links = list(state.start_links)
     what = [f"{one.name} (pid {one.pid})" for one in state.others]
@@ -443,14 +460,15 @@ def _check_others(run: HostRun, state: WindowsState) -> None:
             rf"{layout.PROGRAMS} holds {', '.join(state.strangers[:3])}, which corral did not put there",
             "Uninstall that Ollama in the Settings; its models can stay, declare their place as models_dir",
         )
-    if run.settings.take_over or not (state.start_links or state.others):
+    if _takes_over(run) or not (state.start_links or state.others):
         return
     running = ", ".join(f"{one.name} (pid {one.pid})" for one in state.others)
     where = ", ".join(state.start_links) or ", ".join(one.path for one in state.others if one.path)
     raise CorralError(
         f"an Ollama that is installed for a user is on this host ({where})"
         + (f" and runs: {running}" if running else "; its tray program would take the port and end other servers"),
-        "Uninstall it in that user's Settings, or declare take_over: true to have it stopped and no longer started",
+        "Uninstall it in that user's Settings, or run deploys/adopt.py (or declare take_over: true) to have it stopped "
+        "and no longer started",
     )
 
 

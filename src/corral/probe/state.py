@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from corral import layout
+from corral.adoption import found
+from corral.adoption.found import Foreign
+from corral.adoption.places import Places
 from corral.firewall.state import FirewallState
 from corral.firewall.state import parse as parse_firewall
 from corral.gpus import state as gpus
@@ -149,7 +152,8 @@ class LinuxState(HostState):
     """Everything one probe found on a Linux host.
 
     moves: the text of layout.MOVES; "" for none. unmounted: mount points of /etc/fstab above models_dir on which there
-    is no file system. sources: where models are that belong into models_dir.
+    is no file system. sources: where models are that belong into models_dir. places: known only to a run that takes
+    another Ollama over.
     """
 
     os_id: str
@@ -167,6 +171,8 @@ class LinuxState(HostState):
     sources: tuple[Source, ...] = ()
     service: Service
     firewall: FirewallState
+    foreign: Foreign = field(default_factory=Foreign)
+    places: Places = field(default_factory=Places)
 
     @property
     def server(self) -> Service:
@@ -216,7 +222,7 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         gpu_groups=frozenset(sections.get("ollama.groups", "").split()),
         secrets=sections.get("ollama.secrets", ""),
         models_dir_owner=directory_owner.partition("|")[2],
-        manifests=model_names(sections.get("ollama.manifests", "")),
+        manifests=model_names(sections.get("ollama.manifests", "").splitlines()),
         moves=sections.get("ollama.moves", ""),
         unmounted=tuple(sections.get("disk.unmounted", "").splitlines()),
         modelfiles=_named(sections, "modelfile."),
@@ -226,12 +232,13 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         free_for_releases=_int(sections.get("disk.releases", "")) or 0,
         gpus=gpus.parse(sections, OwnServer(service.pids, layout.RELEASES)),
         firewall=parse_firewall(sections),
+        foreign=found.parse(sections),
     )
 
 
-def model_names(paths: str) -> tuple[str, ...]:
-    """The full names of models by the paths of their manifests, a line each."""
-    return tuple(":".join(line.rsplit("/", 1)) for line in paths.splitlines())
+def model_names(manifests: Iterable[str]) -> tuple[str, ...]:
+    """HostState.manifests, from the paths of manifests below their directory."""
+    return tuple(":".join(path.rsplit("/", 1)) for path in manifests)
 
 
 def _service(sections: Mapping[str, str]) -> Service:
@@ -288,7 +295,7 @@ def _listeners(text: str) -> list[Listener]:
 
 
 def variables(models_dir: str, port: int) -> dict[str, Value]:
-    """What probe.sh and gpus/probe.sh read."""
+    """What probe.sh, gpus/probe.sh and adoption/found.sh read."""
     return {
         "PORT": port,
         "MODELS_DIR": models_dir,
@@ -307,5 +314,7 @@ def variables(models_dir: str, port: int) -> dict[str, Value]:
         "MODELFILES": layout.MODELFILES,
         "MOVES": layout.MOVES,
         "OLLAMA_USER": layout.USER,
+        "MARK": layout.MARK,
+        "PROGRAMS": found.PROGRAMS,
         **gpus.variables(),
     }

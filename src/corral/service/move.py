@@ -67,7 +67,7 @@ def _sources(state: LinuxState, models_dir: str, emitted: Mapping[str, str]) -> 
     for number, (place, left) in enumerate(_places(state, models_dir).items()):
         copy, something, size, filesystem = emitted.get(f"facts.{number}", "0 0 0 -").split(maxsplit=3)
         if something == "1":
-            names = model_names(emitted.get(f"models.{number}", "").strip())
+            names = model_names(emitted.get(f"models.{number}", "").strip().splitlines())
             found.append(Source(place, names, int(copy), int(size), filesystem.strip(), left))
     return tuple(found)
 
@@ -206,7 +206,7 @@ def _end(run: HostRun, sources: Iterable[Source]) -> None:
 def _check_listed(run: HostRun, sources: Iterable[Source]) -> None:
     """Raises CorralError unless the server lists every model that was moved and that is still in its new directory."""
     answer = run.remote.run(Script(STORE, {"TO": run.settings.models_dir}, then=("service/whole_models.sh",)))
-    whole = {ModelName.parse(name) for name in model_names(answer.get("models", "").strip())}
+    whole = {ModelName.parse(name) for name in model_names(answer.get("models", "").strip().splitlines())}
     moved = {ModelName.parse(name) for source in sources for name in source.models}
     with api.said("listing the models"):
         listed = {ModelName.parse(model.model or "") for model in run.api.list().models}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corral import firewall, layout
+from corral.adoption import settings
 from corral.changes import Change
 from corral.probe.state import LinuxState
 from corral.scripts import Script
@@ -47,14 +48,22 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
         files.append(layout.DROP_IN)
     if state.trial:
         files.append(layout.TRIAL)
-    if files:
+    kept_drop_in = f"{settings.KEPT_NAME}.conf" in service.drop_ins
+    if files or kept_drop_in:
         stop = f"stop {layout.SERVICE} and " if layout.UNIT in files and service.running else ""
+        back = [f"give people's {layout.DROP_IN} its name back"] if kept_drop_in else []
         found.append(
             Change(
-                f"{stop}remove {' and '.join(files)}",
+                " and ".join([*([f"{stop}remove {' and '.join(files)}"] if files else []), *back]),
                 Script(
                     "service/uninstall.sh",
-                    {"SERVICE": layout.SERVICE, "FILES": files, "DROP_IN_DIR": layout.DROP_IN_DIR},
+                    {
+                        "SERVICE": layout.SERVICE,
+                        "FILES": files,
+                        "DROP_IN_DIR": layout.DROP_IN_DIR,
+                        "KEPT": f"{layout.DROP_IN_DIR}/{settings.KEPT_NAME}.conf",
+                        "DROP_IN": layout.DROP_IN,
+                    },
                 ),
             )
         )

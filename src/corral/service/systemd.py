@@ -21,7 +21,7 @@ from corral.probe.state import LinuxState, parse_drop_in
 from corral.scripts import Script, Value
 from corral.service.wanted import Wanted, environment_differences
 
-MARK = "# Made by corral"
+MARK = layout.MARK
 CONFIG = "CORRAL_CONFIG"
 
 
@@ -74,16 +74,9 @@ def _unit(wanted: Wanted, config: str) -> str:
 
 
 def check(state: LinuxState) -> None:
-    """Refuse to replace a service that somebody else set up. Raises CorralError."""
-    service = state.service
-    if service.load_state == "masked":
+    """Refuse a service that systemd would not start. Raises CorralError."""
+    if state.service.load_state == "masked":
         raise CorralError(f"{layout.SERVICE} is masked on this host", f"systemctl unmask {layout.SERVICE}")
-    if service.unit and not service.unit.startswith(MARK):
-        raise CorralError(
-            f"{service.unit_path} was not written by corral: this host has an Ollama of its own",
-            f"Stop it (systemctl disable --now {layout.SERVICE}) and move {service.unit_path} away; "
-            "its models can stay, declare their place as models_dir",
-        )
 
 
 def changes(state: LinuxState, wanted: Wanted, copies: Sequence[Change] = ()) -> list[Change]:
@@ -140,10 +133,15 @@ def end_of_trial(release: str, why: str = "") -> dict[str, Value]:
 
 
 def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
+    """The unit comes last: whenever the power goes, what it starts finds its settings."""
     changes = []
     seen_drop_in = state.service.drop_ins.get("override.conf", "")
-    if state.service.unit != unit(wanted) or state.service.unit_path != layout.UNIT:
-        changes.append(Change(f"write {layout.UNIT}", _write(layout.UNIT, "644", unit(wanted))))
+    secrets = secrets_file(wanted)
+    mode, _, seen_secrets = state.secrets.partition("\n")
+    if secrets and (seen_secrets != secrets or mode != "600 root"):
+        changes.append(Change(f"write {layout.SECRETS} (secret)", _write(layout.SECRETS, "600", secrets)))
+    if not secrets and state.secrets:
+        changes.append(Change(f"remove {layout.SECRETS}", Script("service/remove_file.sh", {"FILE": layout.SECRETS})))
     if seen_drop_in != drop_in(wanted):
         difference = ", ".join(environment_differences(parse_drop_in(seen_drop_in), wanted.environment))
         changes.append(
@@ -152,12 +150,8 @@ def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
                 _write(layout.DROP_IN, "644", drop_in(wanted)),
             )
         )
-    secrets = secrets_file(wanted)
-    mode, _, seen_secrets = state.secrets.partition("\n")
-    if secrets and (seen_secrets != secrets or mode != "600 root"):
-        changes.append(Change(f"write {layout.SECRETS} (secret)", _write(layout.SECRETS, "600", secrets)))
-    if not secrets and state.secrets:
-        changes.append(Change(f"remove {layout.SECRETS}", Script("service/remove_file.sh", {"FILE": layout.SECRETS})))
+    if state.service.unit != unit(wanted) or state.service.unit_path != layout.UNIT:
+        changes.append(Change(f"write {layout.UNIT}", _write(layout.UNIT, "644", unit(wanted))))
     if state.trial:
         changes.append(
             Change(f"end the trial of {state.trial}", Script("service/end_trial.sh", end_of_trial(state.trial)))
