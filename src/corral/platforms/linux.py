@@ -59,7 +59,7 @@ class Linux:
         return probe.parse(run.remote.run(script))
 
     def lock(self, holder: str) -> Script:
-        return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder})
+        return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder, "GUARD": layout.TRIAL_GUARD})
 
     def engine_devices(self, environment: Mapping[str, str]) -> Script:
         return engine.script(layout.CURRENT, environment)
