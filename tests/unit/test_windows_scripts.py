@@ -10,7 +10,8 @@ import base64
 import gzip
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -22,6 +23,7 @@ from corral.platforms.windows import WINDOWS
 from corral.probe import windows as probe
 from corral.probe.windows import WindowsState
 from corral.remote import HostError
+from corral.run import HostRun
 from corral.scripts import Script
 from corral.service import task
 from tests.unit.windows_answer import WANTED
@@ -267,3 +269,16 @@ def test_models_that_are_left_in_a_directory_are_counted(computer: Computer) -> 
     place = rf"{MODELS}\manifests\registry.ollama.ai\library\r1"
     computer.run(Script("service/write_file.ps1", {"Path": rf"{place}\latest", "Text": "{}", "Secret": False}))
     assert computer.run(script) == {"models": "1"}
+
+
+def test_releases_that_are_not_kept_go_also_where_that_was_cut_off(computer: Computer) -> None:
+    for name in ("0.24.0", ".removing-0.9.1", "0.34.4"):
+        release = computer.drives["C"] / "Program Files/Ollama" / name
+        release.mkdir(parents=True)
+        (release / "ollama.exe").write_text(name)
+        (release / ".corral-release").write_text("a stamp\n")
+    seen = look(computer)
+    assert set(seen.releases) == {"0.24.0", "0.34.4"}
+    run = cast(HostRun, SimpleNamespace(state=seen))
+    computer.run(WINDOWS.remove_releases(run, [layout.release_dir("0.24.0")]))
+    assert [one.name for one in (computer.drives["C"] / "Program Files/Ollama").iterdir()] == ["0.34.4"]

@@ -63,7 +63,7 @@ class Linux:
         return handover.with_places(state, run.remote, models_dir) if run.adopting else state
 
     def lock(self, holder: str) -> Script:
-        return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder})
+        return Script("probe/lock.sh", {"LOCK": layout.LOCK, "HOLDER": holder, "GUARD": layout.TRIAL_GUARD})
 
     def engine_devices(self, environment: Mapping[str, str]) -> Script:
         return engine.script(layout.CURRENT, environment)

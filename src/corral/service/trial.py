@@ -8,6 +8,7 @@ waits for the run's lock. A good release is made the one in use by the rename of
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 
 from corral import layout
 from corral.changes import Change
@@ -54,7 +55,9 @@ def begin(state: LinuxState, wanted: Wanted) -> Change:
                 "TRIAL": layout.TRIAL,
                 "TEXT": drop_in(state, wanted),
                 "GUARD": layout.TRIAL_GUARD,
+                "GUARD_SCRIPT": files("corral").joinpath("service/trial_guard.sh").read_text(encoding="utf-8"),
                 "LOCK": layout.LOCK,
+                "CURRENT": layout.CURRENT,
                 **systemd.activation(wanted, restart=True),
             },
             then=("service/activate.sh",),

@@ -1,12 +1,10 @@
 # shellcheck shell=bash
 # Has SERVICE run another release for a trial: TEXT becomes the drop-in TRIAL, in a directory that no reboot survives.
-# GUARD waits for LOCK, which this run holds as long as it lives, and then ends a trial that nobody has ended.
-# The file that follows restarts the service.
+# GUARD waits for LOCK, which this run holds as long as it lives, and then runs GUARD_SCRIPT. The file that follows
+# restarts the service.
 # shellcheck disable=SC2154
 
 write_file "$TRIAL" 644 <<<"${TEXT%$'\n'}"
 systemctl stop -- "$GUARD" 2>/dev/null || true
-# shellcheck disable=SC2016
-systemd-run --quiet --collect --unit="$GUARD" --description='Ends the trial of a release of Ollama' -- \
-  flock "$LOCK" bash -c '[ ! -e "$1" ] || { rm -f -- "$1" && systemctl daemon-reload && systemctl restart "$2"; }' \
-  bash "$TRIAL" "$SERVICE"
+systemd-run --quiet --collect --unit="$GUARD" --description='Ends a trial of Ollama that its run does not end' -- \
+  flock "$LOCK" bash -c "$GUARD_SCRIPT" bash "$TRIAL" "$SERVICE" "$CURRENT"
