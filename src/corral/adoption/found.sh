@@ -50,6 +50,7 @@ containers() { # RUNTIME
 holders=
 if have ss; then holders=$(ss -Hltnp "sport = :$PORT" | grep -oE 'pid=[0-9]+' | cut -d= -f2 | sort -un || true); fi
 if [ "$holders" != "${pid:-0}" ]; then
+  holders=$(grep -vxF "${pid:-0}" <<<"$holders" || true)
   emit foreign.holders < <(for holder in $holders; do
     printf '%s\t%s\t%s\t%s\t%s\n' "$holder" "$(readlink "/proc/$holder/exe" || true)" \
       "$(stat -c %U "/proc/$holder" || true)" "$(variable_of "$holder" OLLAMA_MODELS)" "$(variable_of "$holder" HOME)"
