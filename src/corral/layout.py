@@ -28,6 +28,10 @@ SECRETS = f"{SETTINGS}/secrets.env"
 MODELFILES = f"{SETTINGS}/modelfiles"
 LOCK = "/run/corral.lock"
 
+#: What a rebuild leaves for NVIDIA's driver.
+NOUVEAU_BLOCK = "/etc/modprobe.d/corral-nouveau.conf"
+NVIDIA_PREFERENCES = "/etc/apt/preferences.d/corral-nvidia"
+
 
 def release_dir(version: str) -> str:
     return f"{RELEASES}/{version}"

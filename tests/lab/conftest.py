@@ -102,7 +102,8 @@ def _well(lab: Lab) -> Iterator[None]:
 
 def _mend(lab: Lab) -> None:
     lab.mirror.reset()
-    for host in SERVERS:
+    there = {host.name for host in lab.hosts()}
+    for host in there.intersection((*SERVERS, "bare")):
         if lab.state(host) is State.OFF:
             lab.boot(host)
 

@@ -1,12 +1,12 @@
 """Power cuts at moments that a seed chooses, and how many of them were survived.
 
-    @pytest.mark.parametrize("seed", SEEDS)
-    def test_...(seed, lab, inventory, start, deploy, record_property):
-        record_property(POWER_CUT, "upgrade")          # counted in the report's end: "upgrade: 10 tried, 10 survived"
-        run = Watched(start(inventory, "upgrade"))
-        cut_power(lab, HOST, run, moment(seed, STAGES))
-        ...                                            # the host serves the old or the new state
-        assert_converged(deploy(inventory, "upgrade"), lab, HOST)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_...(seed, lab, inventory, start, deploy, record_property):
+    record_property(POWER_CUT, "upgrade")          # counted in the report's end: "upgrade: 10 tried, 10 survived"
+    run = Watched(start(inventory, "upgrade"))
+    cut_power(lab, HOST, run, moment(seed, STAGES))
+    ...                                            # the host serves the old or the new state
+    assert_converged(deploy(inventory, "upgrade"), lab, HOST)
 """
 
 from __future__ import annotations
