@@ -178,7 +178,7 @@ def test_a_driver_that_does_not_load_after_the_reboot_is_said_with_the_kernels_r
         run = deploy(rebuilt, "rebuild")
 
         one_error(run, BARE, "NVIDIA's driver 570 is installed and does not load", "0000:01:00.0", "nvidia_driver")
-        said_once(run, BARE, reason)
+        assert reason in run.out
         assert "Stage serve: install" not in run.about(BARE)
         boot = lab.read(BARE, "/proc/sys/kernel/random/boot_id")
         again = deploy(rebuilt, "rebuild")
@@ -213,7 +213,7 @@ def test_secure_boot_is_explained_before_the_driver_is_installed(lab: Lab, rebui
     run = deploy(rebuilt, "rebuild")
 
     one_error(run, BARE, "Secure Boot is on", "Enroll")
-    said_once(run, BARE, "mokutil --import /var/lib/dkms/mok.pub")
+    assert "mokutil --import /var/lib/dkms/mok.pub" in run.out
     assert lab.exec(BARE, "dpkg-query -W nvidia-driver").rc != 0
     lab.check(BARE, "rm /usr/local/bin/mokutil")
     assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
@@ -263,3 +263,27 @@ def test_a_power_cut_in_any_stage_is_survived(
 
     assert_left_whole(lab, BARE)
     assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
+
+
+#: A stand-in for a clock that is years off: hosts of the lab share the machine's, which no test may set.
+DATE = """#!/bin/bash
+case " $* " in *" -s "*) exec rm /etc/clock-behind-s ;; esac
+exec /usr/bin/date -d "@$(($(/usr/bin/date +%s) - $(cat /etc/clock-behind-s 2>/dev/null || echo 0)))" "$@"
+"""
+
+
+def test_a_clock_that_is_years_off_is_said_by_r1_and_set_by_a_rebuild(
+    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+) -> None:
+    lab.reset(BARE)
+    assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
+    lab.write(BARE, "/usr/local/bin/date", DATE, 0o755)
+    lab.write(BARE, "/etc/clock-behind-s", "290000000\n")
+
+    run = deploy(rebuilt)
+    one_error(run, BARE, "9.2 years behind", "TLS fails", "deploys/rebuild.py")
+
+    run = deploy(rebuilt, "rebuild")
+    said_once(run, BARE, "set the clock, which is 9.2 years behind")
+    assert_rebuilt(run, lab)
+    assert_changed_nothing(deploy(rebuilt, "rebuild"), BARE)

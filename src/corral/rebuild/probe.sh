@@ -26,10 +26,7 @@ rebuild_packages() {
   } 2>/dev/null | head -n 20 || true)
   emit rebuild.installed < <(dpkg-query -W -f '${db:Status-Status}\t${Package}\t${Version}\n' 2>/dev/null |
     awk -F '\t' '$1 == "installed" && $2 ~ /^(nvidia-|linux-(image|headers|modules-nvidia)-|firmware-|libcuda1)/ {print $2 "\t" $3}')
-  names=$({
-    apt-cache pkgnames nvidia-driver
-    apt-cache pkgnames linux-modules-nvidia- | grep -E -- "-($kernel|generic)\$"
-  } 2>/dev/null | grep -E "^(nvidia-driver(-[0-9]+(-server)?)?|linux-modules-nvidia-[0-9]+(-server)?-($kernel|generic))\$" || true)
+  names=$(apt-cache pkgnames 2>/dev/null | grep -E "^(nvidia-driver(-[0-9]+(-server)?)?|linux-modules-nvidia-[0-9]+(-server)?-($kernel|generic))\$" || true)
   # shellcheck disable=SC2086
   emit rebuild.offers < <(apt-cache madison $names "linux-headers-$kernel" "${HELPERS[@]}" 2>/dev/null |
     awk -F ' *[|] *' '{gsub(/ /, "", $1); print $1 "\t" $2}' | sort -u || true)
