@@ -123,7 +123,7 @@ def test_a_host_that_served_and_was_wiped_serves_again(lab: Lab, rebuilt: Rebuil
     ] == names
 
 
-def test_a_run_killed_in_each_stage_is_continued_and_the_gpu_is_found_only_after_the_reboot(
+def test_a_run_that_is_killed_in_each_stage_goes_on_there(
     lab: Lab, rebuilt: Rebuilt, start: Start, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
@@ -140,8 +140,6 @@ def test_a_run_killed_in_each_stage_is_continued_and_the_gpu_is_found_only_after
 
     time.sleep(3)  # a reboot that was ordered happens all the same
     lab.wait(BARE)
-    if "nothing to do" in run.out and lab.exec(BARE, "nvidia-smi -L").rc == 0:
-        lab.check(BARE, "ls /run/hardware/declaration")
     run = Watched(start(rebuilt, "rebuild"))
     run.until("downloading")
     run.kill()
@@ -153,20 +151,26 @@ def test_a_run_killed_in_each_stage_is_continued_and_the_gpu_is_found_only_after
 
 
 def test_before_its_reboot_the_driver_gives_ollama_no_gpu(lab: Lab, rebuilt: Rebuilt, deploy: Deploy) -> None:
+    """The packages are installed by hand, and Ollama by r1.py, for which a host without a GPU will do."""
     lab.reset(BARE)
-    lab.check(
-        BARE, "apt-get -q update && sed -i 's/ main/ main contrib non-free/' /etc/apt/sources.list && apt-get -q update"
-    )
-    lab.check(BARE, "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends nvidia-driver >&2")
-
+    lab.check(BARE, "sed -i 's/ main/ main contrib non-free/' /etc/apt/sources.list && apt-get -q update")
+    packages = "nvidia-driver curl zstd iproute2 ca-certificates"
+    lab.check(BARE, f"DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends {packages} >&2")
+    declared = rebuilt.host(BARE)
+    models, gpus = declared["models"], declared["gpus"]
+    run = deploy(rebuilt.set(BARE, models=None, gpus=None, require_gpu=False))
+    assert run.rc == 0, run.out
+    found = [line for line in lab.journal(BARE, 0, "--unit=ollama") if "inference compute" in line]
+    assert found != []
+    assert not any("NVIDIA" in line for line in found), found
     assert lab.exec(BARE, "nvidia-smi").rc != 0
-    run = deploy(rebuilt, "rebuild")
 
-    assert "nvidia-driver" in lab.check(BARE, "ls /var/lib/dpkg/info")
-    said_once(run, BARE, "stage: reboot")
+    run = deploy(rebuilt.set(BARE, models=models, gpus=gpus, require_gpu=None), "rebuild")
+
     said_once(run, BARE, "reboot, and wait until the host is back", "was installed since the host has booted")
     assert "install NVIDIA's driver" not in run.out
     assert_rebuilt(run, lab)
+    assert "NVIDIA" in [line for line in lab.journal(BARE, 0, "--unit=ollama") if "inference compute" in line][-1]
 
 
 def test_a_driver_that_does_not_load_after_the_reboot_is_said_with_the_kernels_reason(
