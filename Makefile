@@ -43,7 +43,7 @@ test: set-up
 	.venv/bin/pytest tests/unit
 	.venv/bin/pytest tests/stand_in
 	@for lab in $(TEST_LABS); do \
-		CORRAL_LAB=$$lab $(LAB) up --releases 0.34.4 0.24.0 --also win11-zh || exit; \
+		CORRAL_LAB=$$lab $(LAB) up --releases 0.34.4 0.24.0 --also win11-zh bare || exit; \
 	done
 	.venv/bin/pytest tests/lab --labs $(subst $(space),$(comma),$(TEST_LABS))
 	@for lab in $(TEST_LABS); do CORRAL_LAB=$$lab $(LAB) down || exit; done

@@ -89,6 +89,7 @@ class Host:
     gpus:     declared cards; none: no GPU tools either.
     network:  INSIDE, or OUTSIDE for a host whose address is not private.
     windows:  None: it is the Debian machine that its suite says.
+    bare:     nothing but sshd, and the card on its bus: what GPU tools it gets, its package source has.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Host:
     disks: tuple[Disk, ...] = ()
     network: Network = INSIDE
     windows: Windows | None = None
+    bare: bool = False
 
     @property
     def system(self) -> str:
@@ -164,12 +166,13 @@ HOSTS = (
         disks=(WINDOWS_DISK,),
         windows=Windows("zh_CN.UTF-8", WINDOWS_DRIVES),
     ),
+    Host("bare", "10.77.0.16", gpus=(Gpu("NVIDIA GeForce RTX 2070", 8192, "7.5", 256),), bare=True),
     Host("client", "10.77.0.20"),
     Host("outsider", "198.51.100.20", network=OUTSIDE),
 )
 
-#: Hosts that `up` brings up only when they are named: a second Windows machine, which tests look at.
-ON_DEMAND = ("win11-zh",)
+#: Hosts that `up` brings up only when they are named: a second Windows machine, and one to be rebuilt, for tests.
+ON_DEMAND = ("win11-zh", "bare")
 MAX_BENCH_HOSTS = 100
 SUITES = ("bookworm", "trixie")
 #: Releases of Ollama that the lab can serve; the first is the one that `up` brings when told nothing.

@@ -29,37 +29,45 @@ PACKAGES = (
 #: On top of these, what runs a Windows machine's programs: Wine, a display without which it finds no GPU, and the
 #: sources of the locales, which decide its code pages.
 WINE = ("wine64", "xvfb", "locales")
+#: All that a bare machine has; ca-certificates goes again when the image is finished (setup-bare-image.sh).
+BARE = (
+    "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "netbase", "ca-certificates",
+)  # fmt: skip
 FIREWALLS = {"bookworm": ("ufw", "nftables"), "trixie": ("firewalld", "nftables")}
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 SETUP = SCRIPTS / "setup-image.sh"
 WINDOWS_SETUP = SCRIPTS / "setup-windows-image.sh"
+BARE_SETUP = SCRIPTS / "setup-bare-image.sh"
 #: apt's settings that say how a package source is reached, and whether its dates are believed.
 KEPT_APT_SETTINGS = re.compile(r"Acquire::(https?::(?!User-Agent)|Retries|Check-Valid-Until|Check-Date)")
 
 
 @dataclass(frozen=True)
 class Image:
-    """A kind of root file system. windows: whether a Windows machine's programs run in it."""
+    """A kind of root file system. windows: Windows programs run in it. bare: it has little else than sshd."""
 
     suite: str
     windows: bool = False
+    bare: bool = False
 
     @staticmethod
     def of(host: Host) -> Image:
-        return Image(host.suite, host.windows is not None)
+        return Image(host.suite, host.windows is not None, host.bare)
 
     @property
     def name(self) -> str:
-        return f"{self.suite}-windows" if self.windows else self.suite
+        return f"{self.suite}-windows" if self.windows else f"{self.suite}-bare" if self.bare else self.suite
 
     @property
     def packages(self) -> tuple[str, ...]:
+        if self.bare:
+            return BARE
         return (*PACKAGES, *FIREWALLS[self.suite], *(WINE if self.windows else ()))
 
     @property
     def setup(self) -> tuple[Path, ...]:
         """The scripts that finish it, in their order."""
-        return (SETUP, WINDOWS_SETUP) if self.windows else (SETUP,)
+        return (SETUP, WINDOWS_SETUP) if self.windows else (BARE_SETUP, SETUP) if self.bare else (SETUP,)
 
 
 def ensure_image(image: Image, authority: Authority, progress: Progress) -> Path:

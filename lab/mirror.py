@@ -5,7 +5,8 @@ standard library. The rest of the lab imports the same file for the other end: `
 is told and `Request` is what it tells, both through files in the CONTROL directory.
 
 By the name that a client asks for, the server is
-- mirror.lab: /releases/v<version>/<asset>, files under RELEASES, with Range;
+- mirror.lab: /releases/v<version>/<asset>, files under RELEASES, with Range; /debian, files under PACKAGES, as apt
+  wants them, which comes without TLS, to port 80;
 - ollama.com: /download/<asset>, those files as Ollama's install.sh asks for them: the newest, or ?version=<version>;
 - any other name: that registry (registry.ollama.ai, hf.co, ...), as far as `ollama pull` uses one. MODELS is
   a models directory as Ollama keeps it, manifests/<registry>/... and blobs/sha256-....
@@ -31,6 +32,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 RELEASES_NAME = "mirror.lab"
 DOWNLOAD_NAME, DOWNLOAD = "ollama.com", "/download/"
+PACKAGES = Path("/srv/packages")
 CONTROL_FILE = "control.json"
 LOG_FILE = "requests.jsonl"
 CHUNK_BYTES = 1 << 16
@@ -157,7 +159,11 @@ class Site:
         """The file that answers for a path, and its type; None for none. version: of what ollama.com serves."""
         if host == DOWNLOAD_NAME and path.startswith(DOWNLOAD):
             path = f"/releases/v{version or self.newest}/{path.removeprefix(DOWNLOAD)}"
-        if host in (RELEASES_NAME, DOWNLOAD_NAME):
+        if host == RELEASES_NAME and path.startswith("/debian/"):
+            found = PACKAGES / path.removeprefix("/debian/")
+            inside = found.resolve().is_relative_to(PACKAGES)
+            content_type = "application/octet-stream"
+        elif host in (RELEASES_NAME, DOWNLOAD_NAME):
             found = self.releases / path.removeprefix("/releases/")
             inside = path.startswith("/releases/") and found.resolve().is_relative_to(self.releases.resolve())
             content_type = "application/octet-stream"
@@ -179,7 +185,8 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """The handshake happens here, in the connection's own thread."""
         self.request.settimeout(60)
-        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        if self.server.tls:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
     def finish(self) -> None:
@@ -282,7 +289,7 @@ class Handler(BaseHTTPRequestHandler):
 class MirrorServer(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], site: Site, tls: ssl.SSLContext) -> None:
+    def __init__(self, address: tuple[str, int], site: Site, tls: ssl.SSLContext | None) -> None:
         super().__init__(address, Handler)
         self.site = site
         self.tls = tls
@@ -327,6 +334,8 @@ def serve(certificates: Path, site: Site) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificates / "certificate.pem", certificates / "key.pem")
     server = MirrorServer(("", 443), site, tls)
+    plain = MirrorServer(("", 80), site, None)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service_manager:
         service_manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     server.serve_forever()

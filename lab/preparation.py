@@ -15,11 +15,13 @@ from pathlib import Path
 from lab import cache
 from lab.certificates import Authority
 from lab.config import HOSTS, MIRROR, Host, Layout, Sudo, Windows, hosts_file, machine_id
-from lab.gpu import declare
+from lab.gpu import declaration, declare
 from lab.layers import CODE, PREFIX
 from lab.sandbox import SCRIPTS, Sandbox
 
 SETUP, WINDOWS_SETUP = SCRIPTS / "setup-host.sh", SCRIPTS / "setup-windows-host.sh"
+BARE_SETUP = SCRIPTS / "setup-bare-host.sh"
+HARDWARE, HARDWARE_UNIT, DMESG = (SCRIPTS / "bare" / name for name in ("hardware.sh", "hardware.service", "dmesg.sh"))
 MIRROR_SERVER = SCRIPTS / "mirror.py"
 MIRROR_UNIT = SCRIPTS / "mirror.service"
 WINDOWS_UNITS = (SCRIPTS / "display.service", SCRIPTS / "wineserver.service", CODE / "windows.service")
@@ -34,7 +36,7 @@ class Supplies:
 
     images, shaders: by host; shaders lie, with the GPU tools, over the image of a host that has GPUs.
     windows: by host, what lies over the image of a Windows host, the topmost first.
-    releases, models: what the mirror serves.
+    releases, models: what the mirror serves. packages: the same, for bare hosts; None where the lab has none.
     """
 
     authority: Authority
@@ -44,10 +46,13 @@ class Supplies:
     shaders: Mapping[str, Path]
     releases: Path
     models: Path
+    packages: Path | None = None
 
     def layers(self, host: Host) -> dict[str, Path]:
         """The directories that make up a host's bare root, the topmost first, by short names."""
-        gpu_layers = {"shaders": self.shaders[host.name], "tools": self.gpu_tools} if host.gpus else {}
+        gpu_layers = (
+            {"shaders": self.shaders[host.name], "tools": self.gpu_tools} if host.gpus and not host.bare else {}
+        )
         return {**self.windows.get(host.name, {}), **gpu_layers, "image": self.images[host.name]}
 
 
@@ -98,7 +103,9 @@ def signature(host: Host, supplies: Supplies, layout: Layout) -> str:
     ]  # fmt: skip
     if host == MIRROR:
         parts += [MIRROR_SERVER.read_text(), MIRROR_UNIT.read_text()]
-        parts += [str(supplies.releases), str(supplies.models)]
+        parts += [str(supplies.releases), str(supplies.models), str(supplies.packages)]
+    if host.bare:
+        parts += [path.read_text() for path in (HARDWARE, HARDWARE_UNIT, DMESG)]
     if host.windows:
         parts += [text for path in (*_windows_code(), *WINDOWS_UNITS) for text in (str(path), path.read_text())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -123,7 +130,7 @@ def prepare(host: Host, supplies: Supplies, layout: Layout, sandbox: Sandbox) ->
     mount_overlay(unfinished, ":".join(layers), "layer", sandbox)
     root = sandbox.path(unfinished.root)
     _write_files(host, supplies, layout, root)
-    if host.gpus:
+    if host.gpus and not host.bare:
         declare(root, host.gpus, host.name, older=not host.windows)
     _run_setup(host, layout, sandbox, unfinished.root)
     sandbox.run("umount", unfinished.root)
@@ -203,6 +210,16 @@ def _write_files(host: Host, supplies: Supplies, layout: Layout, root: Path) -> 
             "usr/local/lib/lab/mirror.py": (MIRROR_SERVER.read_bytes(), 0o644),
             f"etc/systemd/system/{MIRROR_UNIT.name}": (MIRROR_UNIT.read_bytes(), 0o644),
         }
+    if host.bare:
+        cards = "".join(
+            f"{line}\n" for line in declaration(host.gpus, host.name).splitlines() if line.startswith("gpu ")
+        )
+        files |= {
+            "etc/hardware": (cards.encode(), 0o644),
+            "usr/local/lib/lab/hardware": (HARDWARE.read_bytes(), 0o755),
+            "usr/local/bin/dmesg": (DMESG.read_bytes(), 0o755),
+            f"etc/systemd/system/{HARDWARE_UNIT.name}": (HARDWARE_UNIT.read_bytes(), 0o644),
+        }
     if host.windows:
         files |= _windows_files(host, host.windows, layout)
     for name, (content, mode) in files.items():
@@ -278,7 +295,7 @@ def _run_setup(host: Host, layout: Layout, sandbox: Sandbox, root: Path) -> None
 
 
 def _setup(host: Host) -> Path:
-    return WINDOWS_SETUP if host.windows else SETUP
+    return WINDOWS_SETUP if host.windows else BARE_SETUP if host.bare else SETUP
 
 
 def _nspawn_arguments(host: Host, supplies: Supplies, layout: Layout, files: HostFiles) -> list[str]:
@@ -291,6 +308,8 @@ def _nspawn_arguments(host: Host, supplies: Supplies, layout: Layout, files: Hos
             f"--bind-ro={_escape(supplies.models)}:/srv/models",
             f"--bind={_escape(layout.mirror)}:/srv/control",
         ]
+        if supplies.packages:
+            arguments.append(f"--bind-ro={_escape(supplies.packages)}:/srv/packages")
     return arguments
 
 

@@ -15,11 +15,12 @@ import yaml
 
 from lab import controller, preparation
 from lab.certificates import ensure_authority
-from lab.config import VERSIONS, Host, Layout, cache_directory
+from lab.config import HOSTS, VERSIONS, Host, Layout, cache_directory
 from lab.gpu import ensure_gpu_tools, ensure_shaders
 from lab.hosts import Lab, State, each
 from lab.images import Image, ensure_image
 from lab.layers import ensure_layers
+from lab.packages import ensure_package_source
 from lab.preparation import Supplies
 from lab.progress import Progress
 from lab.releases import ensure_releases, pins
@@ -40,7 +41,7 @@ def bring_up(layout: Layout, hosts: Sequence[Host], versions: Sequence[str], pro
         layout.state.mkdir(exist_ok=True)
         _write_sudo_password(layout)
         preparation.ensure_keys(tuple(hosts), layout)
-        supplies = gather(hosts, _versions(versions, layout), progress)
+        supplies = gather(_with_bare(hosts, layout), _versions(versions, layout), progress)
         lab.sandbox.start()
         layout.mirror.mkdir(exist_ok=True)
         changed = [host for host in hosts if not preparation.is_prepared(host, supplies, layout)]
@@ -78,7 +79,7 @@ def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -
     tools, windows_layers = ensure_gpu_tools(progress), ensure_layers(hosts, images, progress)
     by_suite: dict[str, list[Host]] = {}
     for host in hosts:
-        if host.gpus:
+        if host.gpus and not host.bare:
             by_suite.setdefault(host.suite, []).append(host)
 
     def compiled(of: Sequence[Host]) -> list[tuple[str, Path]]:
@@ -90,7 +91,20 @@ def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -
     # Compiling shaders keeps one core busy, so the suites don't wait for each other.
     with ThreadPoolExecutor() as pool:
         shaders = dict(chain.from_iterable(pool.map(compiled, by_suite.values())))
-    return Supplies(authority, images, windows_layers, tools, shaders, releases, models)
+    bare = next((host for host in hosts if host.bare), None)
+    packages = None
+    if bare:
+        # Compiled with the same Mesa as its package source has, in the image of its suite that has it.
+        whole = ensure_image(Image(bare.suite), authority, progress)
+        compiled_for_bare = ensure_shaders(bare.suite, whole, releases, tools, models, progress)
+        packages = ensure_package_source(bare.suite, images[bare.name], tools, compiled_for_bare, progress)
+    return Supplies(authority, images, windows_layers, tools, shaders, releases, models, packages)
+
+
+def _with_bare(hosts: Sequence[Host], layout: Layout) -> list[Host]:
+    """These, and the bare ones that there are already: the mirror would be made anew if it lost their packages."""
+    there = [host for host in HOSTS if host.bare and layout.host(host.name).exists()]
+    return list(dict.fromkeys((*hosts, *there)))
 
 
 def _versions(wanted: Sequence[str], layout: Layout) -> list[str]:

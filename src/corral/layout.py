@@ -43,6 +43,10 @@ MODELFILES = f"{SETTINGS}/modelfiles"
 MOVES = f"{SETTINGS}/moving-models"
 LOCK = "/run/corral.lock"
 
+#: What a rebuild leaves for NVIDIA's driver.
+NOUVEAU_BLOCK = "/etc/modprobe.d/corral-nouveau.conf"
+NVIDIA_PREFERENCES = "/etc/apt/preferences.d/corral-nvidia"
+
 
 def release_dir(version: str) -> str:
     return f"{RELEASES}/{version}"

@@ -48,14 +48,23 @@ if pyinfra.is_cli:
 Plan = Callable[[HostRun], Iterable[Change]]
 
 
-def _step(plan: Plan) -> Callable[..., Any]:
-    """Turn a function from a host to its changes into an operation."""
+def _step(plan: Plan, stage: bool = False) -> Callable[..., Any]:
+    """Turn a function from a host to its changes into an operation.
+
+    stage: of a rebuild. What comes after one that has something to do can't be told under --dry.
+    """
 
     def carry_out() -> Generator[FunctionCommand, None, None]:
         state, host = ctx_state.get(), ctx_host.get()
         if host in state.failed_hosts:  # an earlier step refused it while changes were looked for
             return
         run = HostRun.of(host)
+        if run.waits_for and not stage and not state.is_executing:
+            host.noop(f"known only after the stage {run.waits_for}")
+            if not run.told_to_wait:
+                run.say(f"what remains for r1.py's steps is known only after the stage {run.waits_for}")
+                run.told_to_wait = True
+            return
         changes: list[Change] = []
         try:
             for change in plan(run):
@@ -78,6 +87,25 @@ def _step(plan: Plan) -> Callable[..., Any]:
     # Its signature is the user's: without the plan's argument, so functools.wraps would say too much.
     carry_out.__name__, carry_out.__doc__, carry_out.__module__ = plan.__name__, plan.__doc__, plan.__module__
     return operation()(carry_out)
+
+
+def _stage(plan: Plan) -> Callable[..., Any]:
+    """As _step, for a stage of a rebuild: it says that it begins, or that it is done."""
+
+    def announced(run: HostRun) -> Iterator[Change]:
+        name, begun = plan.__name__.removesuffix("_stage"), False
+        for change in plan(run):
+            if not begun:
+                run.say(f"stage: {name}")
+            begun = True
+            if not run.host.state.is_executing:
+                run.waits_for = run.waits_for or name
+            yield change
+        if not begun:
+            run.say(f"stage: {name}: nothing to do")
+
+    announced.__name__, announced.__doc__, announced.__module__ = plan.__name__, plan.__doc__, plan.__module__
+    return _step(announced, stage=True)
 
 
 def _apply(state: State, host: Host, run: HostRun, change: Change) -> bool:
@@ -109,6 +137,27 @@ def _show(host: Host, error: Exception) -> None:
     text = str(error) if isinstance(error, CorralError) else traceback.format_exc()
     text = "\n".join(map(escaped, text.split("\n")))
     host.log_styled(text, fg="red", log_func=logger.error)
+
+
+@_stage
+def bare_stage(run: HostRun) -> Iterable[Change]:
+    """Of a rebuild: the clock, a name, and the packages that a deploy needs."""
+    run.check_rights()
+    if run.host.state.is_executing:
+        run.lock()
+    return run.stages.bare()
+
+
+@_stage
+def driver_stage(run: HostRun) -> Iterable[Change]:
+    """Of a rebuild: the driver of the host's GPUs."""
+    return run.stages.driver()
+
+
+@_stage
+def reboot_stage(run: HostRun) -> Iterable[Change]:
+    """Of a rebuild: a reboot where the driver needs one, and then the driver at work."""
+    return run.stages.reboot()
 
 
 @_step

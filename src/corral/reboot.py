@@ -14,10 +14,11 @@ from corral.run import HostRun
 TIMEOUT_S = 900.0
 
 
-def reboot(run: HostRun, timeout_s: float = TIMEOUT_S) -> None:
+def reboot(run: HostRun, timeout_s: float = TIMEOUT_S, server: bool = True) -> None:
     """Reboot a host, and come back when it is on a new boot and its server answers, or had time to.
 
-    timeout_s: for the way down and up. Raises CorralError for a host that does not come back, or on its old boot.
+    timeout_s: for the way down and up. server: whether the host has one that comes up with it. Raises CorralError for a
+    host that does not come back, or on its old boot.
     """
     if not run.host.data.get("ssh_hostname"):
         raise CorralError("this is the machine that corral runs on", "Reboot it yourself, then run again")
@@ -31,7 +32,8 @@ def reboot(run: HostRun, timeout_s: float = TIMEOUT_S) -> None:
             try:
                 run.connect()
                 if run.state.boot_id != before:
-                    _wait_for_server(run)
+                    if server:
+                        _wait_for_server(run)
                     return
                 last = CorralError("it is on its old boot", "Look at its console")
             except (CorralError, PyinfraError, OSError, EOFError) as error:

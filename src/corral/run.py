@@ -42,6 +42,8 @@ from corral.terminal import escaped
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
+    from corral.rebuild.stages import Stages
+
 _runs: WeakKeyDictionary[Host, HostRun] = WeakKeyDictionary()
 
 
@@ -59,6 +61,9 @@ class HostRun:
         self._kept: releases.Release | None = None
         self.adopting = False
         self.plans_confirmed = False
+        #: Under --dry: a stage whose changes decide what comes after it; "" for none.
+        self.waits_for = ""
+        self.told_to_wait = False
 
     @classmethod
     def of(cls, host: Host) -> HostRun:
@@ -82,6 +87,11 @@ class HostRun:
     def platform(self) -> Platform:
         """The host's operating system, as far as it makes a difference."""
         return platform_of(self.host)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """What a rebuild does before a deploy. Raises CorralError where corral can't do it."""
+        return self.platform.stages(self)
 
     @cached_property
     def environment(self) -> Environment:

@@ -509,6 +509,22 @@ class Settings(BaseModel):
         description="Windows: the account that the server runs as. LOCAL SERVICE has fewer rights; GPU drivers are"
         " known to work with SYSTEM.",
     )
+    hostname: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$")] = _setting(
+        "",
+        kind="name",
+        shown="none (it keeps its own)",
+        example="gpu-box",
+        description="Linux: the name that deploys/rebuild.py gives the host. One that its installer has left nameless"
+        " (localhost, debian, ubuntu) gets the inventory's.",
+    )
+    nvidia_driver: Annotated[int, Field(ge=300, le=9999)] | None = _setting(
+        None,
+        kind="number",
+        shown="none (the newest from 550 to 580)",
+        example="570",
+        description="Linux: the branch of NVIDIA's driver that deploys/rebuild.py installs and keeps, of those that the"
+        " host's package sources have.",
+    )
     take_over: bool = _setting(
         False,
         kind="true or false",

@@ -113,7 +113,7 @@ def _well(lab: Lab) -> Iterator[None]:
 
 def _mend(lab: Lab) -> None:
     lab.mirror.reset()
-    for host in {one.name for one in lab.hosts()} & {*SERVERS}:
+    for host in {one.name for one in lab.hosts()} & {*SERVERS, "bare"}:
         if lab.state(host) is State.OFF:
             lab.boot(host)
 

@@ -27,9 +27,11 @@ def test_a_host_name_fits_into_the_name_of_its_bridge_port() -> None:
 
 
 def test_all_hosts_but_those_on_demand_come_up_unless_some_are_named() -> None:
-    assert {*config.HOSTS} - {*config.choose_hosts(None, 0)} == {config.find_host("win11-zh")}
+    assert {*config.HOSTS} - {*config.choose_hosts(None, 0)} == {
+        config.find_host(name) for name in ("win11-zh", "bare")
+    }
     assert config.choose_hosts(["client", "mirror", "client"], 0) == (CLIENT, config.MIRROR)
-    assert {*config.choose_hosts(None, 0, also=["win11-zh"])} == {*config.HOSTS}
+    assert {*config.choose_hosts(None, 0, also=["win11-zh", "bare"])} == {*config.HOSTS}
     assert config.choose_hosts(["win11-zh"], 0) == (config.find_host("win11-zh"),)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
     from corral.environment import Environment
+    from corral.rebuild.stages import Stages
     from corral.run import HostRun
 
 
@@ -138,6 +139,10 @@ class Platform(Protocol):
 
     def reboot(self) -> Script:
         """Has the host reboot in a moment; the script itself ends well."""
+        ...
+
+    def stages(self, run: HostRun) -> Stages:
+        """What comes before a deploy on a host with nothing but sshd. Raises CorralError where corral can't do it."""
         ...
 
     def uninstall_changes(self, run: HostRun) -> list[Change]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ from corral.gpus import engine
 from corral.ollama import releases
 from corral.probe import state as probe
 from corral.probe.state import HostState, LinuxState
+from corral.rebuild import clock
 from corral.scripts import Script
 from corral.service import move, removal, systemd, trial
 
 if TYPE_CHECKING:
+    from corral.rebuild.stages import Stages
     from corral.run import HostRun
 
 
@@ -57,7 +60,7 @@ class Linux:
             probe.variables(run.settings.models_dir, run.port),
             then=("adoption/found.sh", "firewall/probe.sh", "gpus/probe.sh"),
         )
-        state, models_dir = probe.parse(run.remote.run(script)), run.settings.models_dir
+        state, models_dir = probe.parse(run.remote.run(script), time.time()), run.settings.models_dir
         if question := move.question(state, models_dir):
             state = move.seen(state, models_dir, run.remote.run(question))
         return handover.with_places(state, run.remote, models_dir) if run.adopting else state
@@ -135,6 +138,12 @@ class Linux:
     def reboot(self) -> Script:
         return Script("service/reboot.sh")
 
+    def stages(self, run: HostRun) -> Stages:
+        from corral.rebuild.stages import Stages  # which imports the run
+
+        check_system(_state(run))
+        return Stages(run)
+
     def uninstall_changes(self, run: HostRun) -> list[Change]:
         state, settings = _state(run), run.settings
         remains = removal.Remains.of(run.remote.run(removal.question(state, settings.models_dir)))
@@ -156,7 +165,9 @@ class Linux:
 
     def preflight(self, run: HostRun) -> list[str]:
         state = _state(run)
-        _check_system(state)
+        check_system(state)
+        _check_tools(state)
+        clock.check(state.clock_ahead_s)
         systemd.check(state)
         move.check(state, run.settings.models_dir)
         others.check(state, run.port, run.adopting)
@@ -226,7 +237,8 @@ def _state(run: HostRun) -> LinuxState:
     return run.state
 
 
-def _check_system(state: LinuxState) -> None:
+def check_system(state: LinuxState) -> None:
+    """Raises CorralError for a system that Ollama's releases, or corral, can't run on."""
     if not state.systemd:
         raise CorralError(
             f"{state.os_name} does not run systemd", "corral runs Ollama as a systemd service and supports no other"
@@ -237,8 +249,12 @@ def _check_system(state: LinuxState) -> None:
         raise CorralError(
             f"there is no release of Ollama for {state.machine or 'this machine'}", "It runs on x86_64 and aarch64"
         )
+
+
+def _check_tools(state: LinuxState) -> None:
     missing = {"flock", "sha256sum", "useradd", "ss", "tar"} - state.tools
     if missing:
         raise CorralError(
-            f"the host lacks {', '.join(sorted(missing))}", "Install util-linux, coreutils, passwd, iproute2 and tar"
+            f"the host lacks {', '.join(sorted(missing))}",
+            "Run deploys/rebuild.py, or install util-linux, coreutils, passwd, iproute2 and tar",
         )

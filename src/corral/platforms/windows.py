@@ -30,6 +30,7 @@ from corral.scripts import Script, Value
 from corral.service import task
 
 if TYPE_CHECKING:
+    from corral.rebuild.stages import Stages
     from corral.run import HostRun
 
 #: Windows 10 22H2 is what Ollama asks for (docs/windows.mdx of 0.34.4); Server 2019's 17763 has all that corral uses.
@@ -186,6 +187,12 @@ class Windows:
 
     def reboot(self) -> Script:
         return Script("service/reboot.ps1")
+
+    def stages(self, run: HostRun) -> Stages:
+        raise CorralError(
+            "deploys/rebuild.py sets up Linux hosts only: Windows brings its own clock, packages and NVIDIA's driver",
+            "Prepare the PC as README's Windows section says, install the driver there, and run deploys/r1.py",
+        )
 
     def uninstall_changes(self, run: HostRun) -> list[Change]:
         state = _state(run)

@@ -153,11 +153,12 @@ class LinuxState(HostState):
 
     moves: the text of layout.MOVES; "" for none. unmounted: mount points of /etc/fstab above models_dir on which there
     is no file system. sources: where models are that belong into models_dir. places: known only to a run that takes
-    another Ollama over.
+    another Ollama over. clock_ahead_s: of this machine's clock; negative: behind.
     """
 
     os_id: str
     kernel: str
+    clock_ahead_s: float
     systemd: bool
     musl: bool
     tools: frozenset[str]
@@ -194,8 +195,8 @@ def parse_drop_in(text: str) -> dict[str, str]:
     return environment
 
 
-def parse(sections: Mapping[str, str]) -> LinuxState:
-    """The state behind a probe's sections. Missing sections mean: not there."""
+def parse(sections: Mapping[str, str], now: float | None = None) -> LinuxState:
+    """The state behind a probe's sections. Missing sections mean: not there. now: this machine's clock at the time."""
     release = _pairs(sections.get("os.release", ""))
     service = _service(sections)
     directory_owner = sections.get("ollama.models_dir", "").strip()
@@ -204,6 +205,7 @@ def parse(sections: Mapping[str, str]) -> LinuxState:
         os_id=release.get("ID", ""),
         machine=sections.get("os.machine", "").strip(),
         kernel=sections.get("os.kernel", "").strip(),
+        clock_ahead_s=(_int(sections["os.clock"]) or 0) - now if now is not None and "os.clock" in sections else 0.0,
         systemd=sections.get("os.init", "").strip() == "systemd",
         musl=bool(sections.get("os.musl", "").strip()),
         root=sections.get("os.uid", "").strip() == "0",
