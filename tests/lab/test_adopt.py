@@ -47,7 +47,7 @@ STAGES = (
     Moment("keep what people have changed", 0.2),
     Moment("keep people's", 0.2),
     Moment(f"write {DROP_INS}/override.conf", 0.2),
-    Moment(f"write {UNIT}\n", 0.2),
+    Moment(f"write {DROP_INS}/override.conf", 1.0),  # and the unit after it
     Moment("restart ollama.service", 1.5),
     Moment("let /usr/local/bin/ollama lead to", 0.3),
     Moment("free /usr/share", 0.3),
