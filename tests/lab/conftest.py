@@ -39,6 +39,9 @@ SERVERS = ("rtx4090", "rtx3080", "rtx2070")
 LONGEST = (
     "move",
     "windows",
+    "upgrade",
+    "adopt",
+    "rebuild",
     "backup",
     "plan",
     "own_models",
