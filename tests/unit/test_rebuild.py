@@ -61,6 +61,11 @@ def test_the_newest_branch_that_serves_every_card_is_taken_unless_one_is_declare
     assert nvidia.choose(UBUNTU, WANTED) == ("nvidia-driver-570-server", 570)
     assert nvidia.choose(UBUNTU, Wanted(590, 550)) == ("nvidia-driver-590-server", 590)
     assert nvidia.choose({"nvidia-driver": ("535.247.01-1",)}, WANTED) is None
+    assert nvidia.choose({"nvidia-driver-570-server-open": ("1",)}, WANTED) is None
+
+
+def test_open_modules_that_people_have_installed_are_a_driver() -> None:
+    assert host("ubuntu", installed={"nvidia-driver-570-open": "570.133"}).installed == 570
 
 
 def test_a_declared_branch_that_ollama_can_not_use_is_refused() -> None:
@@ -138,6 +143,9 @@ def test_a_reboot_is_needed_for_a_driver_that_is_newer_than_the_boot_or_made_for
     assert "since the host has booted" in nvidia.reboot_reason(host(**installed, since_boot=("nvidia-driver",)), WANTED)
     other = {**installed, "modules": frozenset({"6.1.0-31-amd64"})}
     assert "for Linux 6.1.0-31-amd64" in nvidia.reboot_reason(host(**other), WANTED)
+    with pytest.raises(CorralError, match="does not load") as caught:  # no reboot would help
+        nvidia.reboot_reason(host(**{**installed, "modules": frozenset({"6.1.0-9-amd64"})}), WANTED)
+    assert f"dkms autoinstall -k {KERNEL}" in caught.value.remedy
     assert nvidia.reboot_reason(host(card="nvidia", loaded="570.133.20", **installed), WANTED) == ""
     assert nvidia.reboot_reason(host(), WANTED) == ""
 

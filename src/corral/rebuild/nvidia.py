@@ -25,7 +25,7 @@ from corral.versions import numbers
 #: they are declared.
 NEWEST = 580
 DEBIAN = "nvidia-driver"
-UBUNTU = re.compile(r"nvidia-driver-(\d+)(-server)?")
+UBUNTU = re.compile(r"nvidia-driver-(\d+)(-server)?(-open)?")
 #: What Debian's own package of the driver only recommends, or needs beside it, and NVIDIA's repository has in others.
 BESIDE = ("nvidia-smi", "libcuda1", "nvidia-persistenced")
 PERSISTENCE = "nvidia-persistenced.service"
@@ -129,6 +129,8 @@ def changes(look: Callable[[], Seen], wanted: Wanted, proxy: Mapping[str, str]) 
         return
     if not serves(seen, wanted) and not _is_installed(seen, wanted):
         _check_system(seen)
+        if seen.state.os_id == "debian":  # which builds its modules on every host
+            _check_secure_boot(seen, 0)
         if seen.system.interrupted:
             yield Change("finish what dpkg was interrupted in", packages.install((), proxy))
         if choose(seen.system.offers, wanted) is None:
@@ -158,8 +160,8 @@ def reboot_reason(seen: Seen, wanted: Wanted) -> str:
         return ""
     if seen.system.since_boot:
         return f"NVIDIA's driver {seen.installed} was installed since the host has booted"
-    if seen.system.modules and seen.system.kernel not in seen.system.modules:
-        return f"NVIDIA's driver {seen.installed} is there for Linux {', '.join(sorted(seen.system.modules))}"
+    if newer := [kernel for kernel in seen.system.modules if _order(kernel) > _order(seen.system.kernel)]:
+        return f"NVIDIA's driver {seen.installed} is there for Linux {', '.join(sorted(newer, key=_order))}"
     raise does_not_load(seen)
 
 
@@ -171,8 +173,9 @@ def does_not_load(seen: Seen) -> CorralError:
     )
     system = seen.system
     remedy = next((text for pattern, text in REMEDIES if re.search(pattern, system.kernel_log, re.IGNORECASE)), "")
-    if not system.modules:
-        remedy = f"It was not built for Linux {system.kernel}: see dkms status and dkms autoinstall -k {system.kernel}"
+    if system.kernel not in system.modules:
+        remedy = f"It was not built for Linux {system.kernel}: install linux-headers-{system.kernel}, see dkms status "
+        remedy += f"and dkms autoinstall -k {system.kernel}, and run again"
     return CorralError(
         f"NVIDIA's driver {seen.installed} is installed and does not load: the card {where}",
         remedy or "See modprobe nvidia and dmesg on the host, and run again",
@@ -181,11 +184,15 @@ def does_not_load(seen: Seen) -> CorralError:
 
 
 def choose(offers: Mapping[str, tuple[str, ...]], wanted: Wanted) -> tuple[str, int] | None:
-    """The package of apt's sources to install, and its branch; of one branch, the package for servers first."""
+    """The package of apt's sources to install, and its branch; of one branch, the package for servers first.
+
+    Those with the open modules, which older cards can't use, are left to people.
+    """
     good = [
         (branch, package.endswith("-server"), package)
         for package, branch in _branches(offers)
-        if (branch == wanted.branch if wanted.branch is not None else wanted.least <= branch <= NEWEST)
+        if not package.endswith("-open")
+        and (branch == wanted.branch if wanted.branch is not None else wanted.least <= branch <= NEWEST)
     ]
     if not good:
         return None
@@ -200,6 +207,11 @@ def _branches(versions: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, in
             yield package, int(match[1])
         elif package == DEBIAN:
             yield from ((package, branch) for branch in map(branch_of, each) if branch is not None)
+
+
+def _order(kernel: str) -> tuple[int, ...]:
+    """(6, 1, 0, 30) of "6.1.0-30-amd64": what the boot loader starts is the newest."""
+    return tuple(map(int, re.findall(r"\d+", kernel.partition("-amd")[0].partition("-generic")[0])))
 
 
 def _is_at_work(seen: Seen) -> bool:
