@@ -126,6 +126,7 @@ def end_of_trial(release: str, why: str = "") -> dict[str, Value]:
     return {
         "SERVICE": layout.SERVICE,
         "TRIAL": layout.TRIAL,
+        "GUARD": layout.TRIAL_GUARD,
         "VERDICT": f"{release}/{layout.VERDICT}",
         "WHY": why,
     }

@@ -4,7 +4,7 @@
 # restarts the service.
 # shellcheck disable=SC2154
 
-write_file "$TRIAL" 644 <<<"${TEXT%$'\n'}"
 systemctl stop -- "$GUARD" 2>/dev/null || true
 systemd-run --quiet --collect --unit="$GUARD" --description='Ends a trial of Ollama that its run does not end' -- \
   flock "$LOCK" bash -c "$GUARD_SCRIPT" bash "$TRIAL" "$SERVICE" "$CURRENT"
+write_file "$TRIAL" 644 <<<"${TEXT%$'\n'}"
