@@ -40,6 +40,7 @@ write_file() {
   local dir new
   dir=$(dirname -- "$1")
   (umask 022 && mkdir -p -- "$dir")
+  rm -f -- "$dir"/.corral.?????? # what a power cut left; one run at a time is at work
   new=$(mktemp -- "$dir/.corral.XXXXXX")
   cat >"$new"
   chmod "$2" -- "$new"

@@ -425,3 +425,9 @@ def test_another_key_in_the_new_place_is_kept_beside_the_one_that_was_in_use(tmp
         assert (old / "id_ed25519").read_text() == (new / "id_ed25519").read_text() == "used"
         assert (new / "id_ed25519.before-adoption").read_text() == "other"
         assert (new / "id_ed25519").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_power_cut_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path, remote: Remote) -> None:
+    (tmp_path / ".corral.a1B2c3").write_text("half")
+    remote.run(Script("service/write_file.sh", {"FILE": str(tmp_path / "x.conf"), "MODE": "644", "TEXT": "whole"}))
+    assert files_of(tmp_path) == {"x.conf": b"whole\n"}
