@@ -80,8 +80,9 @@ fi
 
 progress "unpacking"
 mkdir -- "$unpacking"
-if ! tar --zstd -xf "$archive" -C "$unpacking" --no-same-owner 2>"$DOWNLOADS/$SHA256.error"; then
-  why=$(grep -v 'Exiting with failure' -- "$DOWNLOADS/$SHA256.error" | tail -n 1)
+# What tar says goes to no file: the disk may be full.
+if ! said=$(tar --zstd -xf "$archive" -C "$unpacking" --no-same-owner 2>&1 | head -n 1; exit "${PIPESTATUS[0]}"); then
+  why=$said
   rm -rf -- "$unpacking" # an old release may be serving from this disk
   fail unpack "unpacking failed: ${why:-no reason given} | Free some space on the disk of $releases and run again"
 fi
