@@ -152,6 +152,9 @@ class Site:
         return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default="")
 
     def log(self, request: Request) -> None:
+        """What Ollama's servers ask of ollama.com by themselves (models to recommend, since 0.34) is left out."""
+        if request.host == DOWNLOAD_NAME and not request.path.startswith(DOWNLOAD):
+            return
         with self._lock, (self.directory / LOG_FILE).open("a") as log:
             log.write(json.dumps(asdict(request)) + "\n")
 

@@ -128,6 +128,12 @@ def test_ollama_com_has_the_newest_release_and_older_ones_by_their_version(clien
     assert client.ask(f"/download/{path}", "hf.co").status == 404
 
 
+def test_what_servers_ask_of_ollama_com_by_themselves_is_not_logged(client: Client) -> None:
+    assert client.ask("/api/experimental/model-recommendations", "ollama.com").status == 404
+    assert client.ask("/download/none", "ollama.com").status == 404
+    assert [request.path for request in client.log(1)] == ["/download/none"]
+
+
 def test_a_manifest_depends_on_the_registry_that_is_asked(client: Client) -> None:
     manifest = "/v2/library/deepseek-r1/manifests/14b"
     answer = client.ask(manifest, "registry.ollama.ai")
