@@ -88,6 +88,8 @@ def _name(directory: str) -> str:
 
 def _kept(run: HostRun, directory: str) -> releases.Release:
     name = _name(directory)
+    if name not in run.state.releases:
+        raise CorralError(f"{directory} does not say what it was unpacked from", "Run deploys/r1.py")
     return releases.kept(name, run.state.releases[name])
 
 
@@ -97,7 +99,7 @@ def _before(run: HostRun) -> str:
     there = {run.platform.release_dir(name): versions.numbers(name) for name in state.releases}
     if state.previous in there and state.previous != state.current:
         return state.previous
-    older = [directory for directory in there if there[directory] < there[state.current]]
+    older = [directory for directory in there if there[directory] < versions.numbers(_name(state.current))]
     if not older:
         raise CorralError(
             f"no release is kept on this host that was in use before {state.current}",

@@ -204,9 +204,9 @@ def corral(inventory: Inventory, *arguments: str) -> subprocess.CompletedProcess
 
 
 def need_release(lab: Lab, version: str) -> None:
-    """Skip where the lab was brought up without a version of Ollama; make test brings it up with both."""
+    """Fail where the lab was brought up without a version of Ollama; make test brings it up with both."""
     if version not in yaml.safe_load(lab.layout.pins.read_text()):
-        pytest.skip(f"the lab's mirror has no {version}: make test brings it up with both")
+        pytest.fail(f"the lab's mirror has no {version}: make test brings it up with both")
 
 
 Start = Callable[..., "subprocess.Popen[str]"]

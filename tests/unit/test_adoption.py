@@ -407,6 +407,41 @@ def test_a_late_model_is_brought_before_the_old_place_is_freed(tmp_path: Path, r
     assert (new / "manifests/registry.ollama.ai/library/qwen3/late").exists()
 
 
+def test_another_model_of_the_same_name_is_not_freed(tmp_path: Path, remote: Remote) -> None:
+    old, new = models_in(tmp_path / "old"), tmp_path / "new"
+    remote.run(bring(old, new))
+    manifest = "manifests/registry.ollama.ai/library/qwen3/8b"
+    (new / manifest).unlink()
+    (new / manifest).write_text("{}")
+    os.utime(new / manifest, (1, 1))
+    with pytest.raises(HostError, match="different models of one name"):
+        remote.run(bring(old, new, "adoption/free.sh"))
+    assert (old / manifest).exists()
+    os.utime(new / manifest)  # made there since
+    remote.run(bring(old, new, "adoption/free.sh"))
+    assert not old.exists()
+
+
+def test_files_that_are_links_are_not_taken_over(tmp_path: Path, remote: Remote) -> None:
+    old, new = models_in(tmp_path / "old"), tmp_path / "new"
+    (old / "blobs").rename(tmp_path / "far")
+    (old / "blobs").symlink_to(tmp_path / "far")
+    with pytest.raises(HostError, match="is a link") as caught:
+        remote.run(bring(old, new))
+    assert f"declare models_dir: {old}" in caught.value.remedy
+    assert not new.exists()
+
+
+def test_a_place_that_other_hosts_may_use_is_not_freed() -> None:
+    shared = replace(PLACE, filesystem="nfs")
+    ours = {"service.unit": f"{layout.MARK}\n"}
+    assert [one.summary for one in handover.leftovers(state(ours, Places("/", (PLACE,))), layout.MODELS)][-1:] == [
+        f"free {OLD}, whose models are in {layout.MODELS}"
+    ]
+    left = handover.leftovers(state(ours, Places("/", (shared,))), layout.MODELS)
+    assert not [one for one in left if one.summary.startswith("free")]
+
+
 def test_a_place_that_leads_to_the_new_one_is_none_to_move(tmp_path: Path, remote: Remote) -> None:
     new = models_in(tmp_path / "new")
     (tmp_path / "old").symlink_to(new)

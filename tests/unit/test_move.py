@@ -255,6 +255,28 @@ def test_two_names_of_one_directory_are_nothing_to_be_moved_or_freed(places: Pla
     assert places.old.files == before
 
 
+@pytest.mark.parametrize("part", ["blobs", "manifests"])
+def test_directories_that_have_a_part_in_common_by_a_link_are_refused_and_not_freed(places: Places, part: str) -> None:
+    before = places.old.files
+    (places.new.root / part).symlink_to(places.old.root / part)
+    found = places.run("service/move_question.sh", FROM=[str(places.old.root)])
+    assert found == {"shared": f"{places.old.root}\n"}
+    state = replace(seen("0 1 5 xfs"), shared_place=found["shared"].strip())
+    assert f"declare models_dir: {places.old.root}" in refusal(state)
+    with pytest.raises(HostError, match="one directory"):
+        places.free()
+    assert places.old.files == before
+
+
+def test_what_a_move_that_was_given_up_never_copied_is_brought_whole(places: Places) -> None:
+    """The record is newer than all of it, and of a move to another directory."""
+    places.record.parent.mkdir()
+    places.record.write_text("holds /elsewhere\n")
+    os.utime(places.record, (2**31 - 1,) * 2)
+    places.take(NOTE="", AFTER=False)
+    assert places.new.files == places.old.files
+
+
 def test_only_models_with_all_their_files_must_be_listed_afterwards(places: Places) -> None:
     places.take()
     places.new.add("library/broken/latest", b"gone")

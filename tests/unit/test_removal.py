@@ -50,6 +50,20 @@ def test_all_of_ours_goes_the_user_last_and_the_models_stay() -> None:
     assert user == f"remove the system user ollama; the models in {layout.MODELS} stay, and become root's"
 
 
+def test_another_ollamas_unit_is_not_stopped_when_a_take_over_of_it_was_cut_off() -> None:
+    cut = {
+        **SECTIONS,
+        "service.unit": "[Unit]\n",
+        "dropin.override.conf": "",
+        "dropin.override-adopted.conf": "[Service]\n",
+    }
+    for sections, stops in ((cut, False), (SECTIONS, True)):
+        state = parse(sections)
+        found = removal.changes(state, all_of(state), port=11434, models_dir=layout.MODELS, remove_models=False)
+        assert isinstance(found[0].action, Script)
+        assert found[0].action.variables["STOP"] is stops
+
+
 def test_models_go_where_that_is_declared() -> None:
     state = parse(SECTIONS)
     *_, places, user = summaries(state, all_of(state), remove_models=True)

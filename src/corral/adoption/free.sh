@@ -3,6 +3,9 @@
 # shellcheck disable=SC2154
 while IFS= read -r path; do
   if [ ! -e "$TO/$path" ]; then fail missing "$FROM/$path is not in $TO | Run again; nothing was removed"; fi
+  if [[ $path == manifests/* ]] && ! cmp -s -- "$FROM/$path" "$TO/$path" && [ ! "$TO/$path" -nt "$FROM/$path" ]; then
+    fail conflict "$FROM/$path and $TO/$path are different models of one name | Remove the one that nobody needs; nothing was removed"
+  fi
   if [[ $path == blobs/* ]] && [ "$(stat -c %s -- "$FROM/$path")" != "$(stat -c %s -- "$TO/$path")" ]; then
     fail missing "$FROM/$path and $TO/$path are not of one size | Look which of them is whole; nothing was removed"
   fi

@@ -21,6 +21,7 @@ from corral.probe.state import LinuxState, model_names
 from corral.remote import Remote
 from corral.scripts import Script
 from corral.service import systemd
+from corral.service.move import SHARED
 from corral.service.wanted import Wanted
 
 #: install.sh's unit is wanted by this target, corral's by multi-user.target.
@@ -59,13 +60,14 @@ def sentences(state: LinuxState) -> list[str]:
     """What is there to be taken over, for people's eyes; none where nothing is."""
     paths = others.traces(state)
     theirs = list(settings.read(state).lines()) if pending(state) else []
-    if not (paths or state.places.old or theirs):
+    old = state.places.old if pending(state) else _own(state)
+    if not (paths or old or theirs):
         return []
     service = state.service
     runs = f", running as {service.user}" if others.has_their_unit(state) and service.running else ""
     return [
         f"an Ollama that install.sh has put here: {', '.join(paths) or 'what is left of it'}{runs}",
-        *(f"  {len(place.models)} models in {place.path}" for place in state.places.old),
+        *(f"  {len(place.models)} models in {place.path}" for place in old),
         *(f"  set by people: {line}" for line in theirs),
     ]
 
@@ -169,9 +171,14 @@ def leftovers(state: LinuxState, models_dir: str) -> list[Change]:
                 then=("adoption/free.sh",),
             ),
         )
-        for place in state.places.old
+        for place in _own(state)
     ]
     return found
+
+
+def _own(state: LinuxState) -> list[Place]:
+    """The old places that no other host may use as well, which are freed in the end."""
+    return [place for place in state.places.old if place.filesystem not in SHARED]
 
 
 def _bring(state: LinuxState, place: Place, wanted: Wanted) -> Change:

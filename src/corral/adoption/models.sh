@@ -25,6 +25,10 @@ bring() { # PATH below FROM and TO, and the digest that a copy must have or ""
   mv -fT -- "$new" "$target"
 }
 
+linked=$(find "$FROM/blobs" "$FROM/manifests" -type l -print -quit 2>/dev/null || true)
+if [ -n "$linked" ]; then
+  fail link "$linked is a link, and corral takes over files | Put what it leads to in its place, or declare models_dir: $FROM, which leaves the models where they are"
+fi
 mkdir -p -- "$TO"
 shown=$SECONDS
 if [ -d "$FROM/blobs" ]; then

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Place:
     """A directory with models that is to be freed. path: as it was named. real: without links. mount: its file system.
     lacking: how many of its files the new place has not yet. missing: their bytes. models: by the paths of their
-    manifests; conflicts: of them, those that are others than the new place's of the same name."""
+    manifests; conflicts: of them, those that are others than the new place's of the same name. filesystem: its type, as
+    stat -f names it."""
 
     path: str
     real: str
@@ -19,6 +20,7 @@ class Place:
     missing: int
     models: tuple[str, ...]
     conflicts: tuple[str, ...]
+    filesystem: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Places:
         numbered = sorted(name for name in sections if name.startswith("place."))
         return cls(
             sections.get("mount", "").strip(),
-            tuple(_place(sections[name], sections.get(f"conflicts.{name[6:]}", "")) for name in numbered),
+            tuple(_place(sections[name], sections, name.removeprefix("place.")) for name in numbered),
             bool(sections.get("key", "").strip()),
             tuple(sections.get("links", "").splitlines()),
         )
 
 
-def _place(text: str, conflicts: str) -> Place:
+def _place(text: str, sections: Mapping[str, str], number: str) -> Place:
     path, real, mount, lacking, missing, *models = text.splitlines()
-    return Place(path, real, mount, int(lacking), int(missing), tuple(models), tuple(conflicts.splitlines()))
+    conflicts = tuple(sections.get(f"conflicts.{number}", "").splitlines())
+    filesystem = sections.get(f"filesystem.{number}", "").strip()
+    return Place(path, real, mount, int(lacking), int(missing), tuple(models), conflicts, filesystem)

@@ -29,6 +29,7 @@ for candidate in "${CANDIDATES[@]}"; do
     printf '%s\n' "$candidate" "$real" "$(mount_of "$real")" "$lacking" "$missing"
     cd -- "$real" && find manifests -type f -not -name '.*' -printf '%P\n' 2>/dev/null || true
   )
+  emit "filesystem.$number" < <(stat -f -c %T -- "$real")
   emit "conflicts.$number" < <(cd -- "$real" && find manifests -type f -not -name '.*' 2>/dev/null | while IFS= read -r path; do
     if [ -e "$to/$path" ] && ! cmp -s -- "$path" "$to/$path"; then echo "${path#manifests/}"; fi
   done || true)

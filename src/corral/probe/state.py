@@ -152,7 +152,8 @@ class LinuxState(HostState):
     """Everything one probe found on a Linux host.
 
     moves: the text of layout.MOVES; "" for none. unmounted: mount points of /etc/fstab above models_dir on which there
-    is no file system. sources: where models are that belong into models_dir. places: known only to a run that takes
+    is no file system. sources: where models are that belong into models_dir. shared_place: the directory of them
+    that has its blobs or manifests in common with models_dir; "" for none. places: known only to a run that takes
     another Ollama over. clock_ahead_s: of this machine's clock; negative: behind.
     """
 
@@ -170,6 +171,7 @@ class LinuxState(HostState):
     moves: str
     unmounted: tuple[str, ...]
     sources: tuple[Source, ...] = ()
+    shared_place: str = ""
     service: Service
     firewall: FirewallState
     foreign: Foreign = field(default_factory=Foreign)

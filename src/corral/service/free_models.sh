@@ -4,7 +4,7 @@
 # that what was begun is finished, and RECORD goes in the end; with it what was half copied to TO.
 # shellcheck disable=SC2153,SC2154
 for from in "${FROM[@]}"; do
-  if [ "$from" -ef "$TO" ] || [ "$from/blobs" -ef "$TO/blobs" ]; then
+  if [ "$from" -ef "$TO" ] || [ "$from/blobs" -ef "$TO/blobs" ] || [ "$from/manifests" -ef "$TO/manifests" ]; then
     fail same "$from and $TO are one directory | Declare one of its names as models_dir and remove $RECORD there"
   fi
 done

@@ -39,7 +39,7 @@ HOLDS, LEFT = "holds ", "left "
 STORE = "service/store.sh"
 #: File systems that other hosts may use too, as stat -f names them: nothing is removed from these.
 SHARED = frozenset(
-    {"nfs", "cifs", "smb", "smb2", "ceph", "lustre", "gfs/gfs2", "ocfs2", "afs", "gpfs", "v9fs", "panfs"}
+    {"fuseblk", "nfs", "cifs", "smb", "smb2", "ceph", "lustre", "gfs/gfs2", "ocfs2", "afs", "gpfs", "v9fs", "panfs"}
 )
 
 
@@ -56,6 +56,7 @@ def seen(state: LinuxState, models_dir: str, emitted: Mapping[str, str]) -> Linu
     return replace(
         state,
         sources=sources,
+        shared_place=emitted.get("shared", "").strip(),
         to_move={name: source.path for source in moving for name in source.models},
         to_move_bytes=sum(source.copy_bytes for source in moving),
     )
@@ -100,6 +101,12 @@ def check(state: LinuxState, models_dir: str) -> None:
             "models would come to lie below it, on another disk",
             f"Mount it (mount '{state.unmounted[-1]}'), or take it out of /etc/fstab",
         )
+    if state.shared_place:
+        raise CorralError(
+            f"models_dir: {models_dir} and {state.shared_place} have their blobs or their manifests in common, by a "
+            "link, so that models can't be moved from one to the other",
+            f"Put what the link leads to in its place, or declare models_dir: {state.shared_place}",
+        )
     moving = [source for source in state.sources if not source.left and source.models]
     if not moving:
         return
@@ -143,10 +150,10 @@ def _copying(source: Source, models_dir: str) -> str:
     return f"copy {count} ({size}) from {source.path} to {models_dir}, while Ollama serves from the old place"
 
 
-def _take(source: Source, models_dir: str, note: str = "") -> Script:
-    """note: becomes the record beforehand; without it, the service uses its new directory by now."""
+def _take(source: Source, models_dir: str, note: str = "", *, rest: bool = False) -> Script:
+    """note: becomes the record beforehand. rest: only what came to the source after it was copied to models_dir."""
     variables = {"FROM": source.path, "TO": models_dir, "OWNER": layout.USER, "RECORD": layout.MOVES}
-    return Script(STORE, {**variables, "NOTE": note, "AFTER": not note}, then=("service/move_models.sh",))
+    return Script(STORE, {**variables, "NOTE": note, "AFTER": rest}, then=("service/move_models.sh",))
 
 
 def ends(run: HostRun, state: LinuxState) -> list[Change]:
@@ -184,9 +191,11 @@ def _end(run: HostRun, sources: Iterable[Source]) -> None:
             + (f"uses {used or 'another directory'}" if server.running else "does not run"),
             f"See {run.platform.log} there and run again; the old directory is kept until then",
         )
+    # Nothing was copied yet where the record is of a move to another directory, which was given up.
+    rest = run.state.moves.splitlines()[:1] == [f"{HOLDS}{models_dir}"]
     for source in sources:
         if not source.left:
-            run.remote.run(_take(source, models_dir), run.say)
+            run.remote.run(_take(source, models_dir, rest=rest), run.say)
     _check_listed(run, sources)
     freed, _ = _parted(sources)
     run.remote.run(

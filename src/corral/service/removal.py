@@ -60,6 +60,7 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
                     {
                         "SERVICE": layout.SERVICE,
                         "FILES": files,
+                        "STOP": layout.UNIT in files,
                         "DROP_IN_DIR": layout.DROP_IN_DIR,
                         "KEPT": f"{layout.DROP_IN_DIR}/{settings.KEPT_NAME}.conf",
                         "DROP_IN": layout.DROP_IN,
