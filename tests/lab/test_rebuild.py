@@ -238,13 +238,24 @@ def test_a_branch_that_the_sources_lack_or_that_is_too_old_is_refused(
 def test_who_else_installs_packages_is_waited_for(lab: Lab, rebuilt: Rebuilt, start: Start) -> None:
     lab.reset(BARE)
     # As apt locks: fcntl(2), exclusively.
-    take = 'use Fcntl; fcntl(STDIN, F_SETLK, pack("s s l! l! i", 1, 0, 0, 0, 0)) or die; sleep 8'
-    lab.check(BARE, ["systemd-run", "--quiet", "bash", "-c", f"exec perl -e '{take}' <>/var/lib/dpkg/lock-frontend"])
+    take = 'use Fcntl; fcntl(STDIN, F_SETLK, pack("s s l! l! i", 1, 0, 0, 0, 0)) or die; sleep 300'
+    lab.check(
+        BARE,
+        [
+            "systemd-run",
+            "--quiet",
+            "--unit=other-apt",
+            "bash",
+            "-c",
+            f"exec perl -e '{take}' <>/var/lib/dpkg/lock-frontend",
+        ],
+    )
     time.sleep(0.5)
 
     run = Watched(start(rebuilt, "rebuild"))
 
     run.until("waiting for perl (pid")
+    lab.check(BARE, "systemctl stop other-apt")
     assert run.end() == 0, run.out
 
 
