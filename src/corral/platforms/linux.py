@@ -123,7 +123,7 @@ class Linux:
         state = _state(run)
         copies = move.copies(state, run.settings.models_dir)
         if run.adopting and not copies:
-            return handover.changes(state, run.service)
+            return [*handover.changes(state, run.service), *move.ends(run, state)]
         return [*systemd.changes(state, run.service, copies), *move.ends(run, state)]
 
     def firewall_changes(self, run: HostRun) -> list[Change]:

@@ -135,6 +135,8 @@ def copies(state: LinuxState, models_dir: str) -> list[Change]:
     moving = [source for source in state.sources if not source.left]
     if not moving or _used(state) == models_dir:
         return []
+    # The one that is in use last: the record's time is that of the last look, and only it goes on changing.
+    moving.sort(key=lambda source: source.path == _used(state))
     lines = [f"{HOLDS}{models_dir}"]
     lines += [f"{LEFT if source.left else HOLDS}{source.path}" for source in state.sources]
     return [Change(_copying(source, models_dir), _take(source, models_dir, "\n".join(lines))) for source in moving]

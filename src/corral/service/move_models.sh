@@ -39,7 +39,8 @@ take() {
   local source=$FROM/blobs/$1 target=$TO/blobs/$1 part=$work/$1 size try
   if [ ! -f "$source" ] || [ "$(size_of "$source")" = "$(size_of "$target")" ]; then return; fi
   size=$(size_of "$source")
-  if ln -L -- "$source" "$part.link" 2>/dev/null; then
+  # A link may lead to a file of somebody's own, which is not to become OWNER's.
+  if [ ! -L "$source" ] && ln -- "$source" "$part.link" 2>/dev/null; then
     chown -- "$OWNER:$OWNER" "$part.link"
     mv -fT -- "$part.link" "$target"
     return
