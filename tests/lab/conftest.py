@@ -121,6 +121,13 @@ def _mend(lab: Lab) -> None:
             lab.boot(host)
 
 
+@pytest.fixture(scope="module")
+def bare_afterwards(lab: Lab, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The HOST of a file whose tests leave things on it that other files' tests do not expect."""
+    yield
+    lab.reset(request.module.HOST)
+
+
 #: What tests that are not about planning have instead of a plan: models, contexts and variables of their own.
 CERTAIN_MODELS = {
     "rtx4090": ("deepseek-r1:32b-qwen-distill-q4_K_M", 16384),

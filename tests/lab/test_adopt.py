@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lab.hosts import Lab
     from tests.lab.conftest import Deploy, Inventory, Start
 
+pytestmark = pytest.mark.usefixtures("bare_afterwards")
+
 HOST = "rtx2070"
 PACKAGE = Path(__file__).with_name("ollama_package.sh")
 OLD_MODELS = "/usr/share/ollama/.ollama/models"

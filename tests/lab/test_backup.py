@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lab.hosts import Lab
     from tests.lab.conftest import Deploy, Inventory, Start
 
+pytestmark = pytest.mark.usefixtures("bare_afterwards")
+
 KEY = "/var/lib/ollama/.ollama/id_ed25519"
 DROP_IN = "/etc/systemd/system/ollama.service.d/mine.conf"
 THEIR_UNIT = """[Unit]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lab.hosts import Lab
     from tests.lab.conftest import Deploy, Inventory, Start
 
+pytestmark = pytest.mark.usefixtures("bare_afterwards")
+
 Record = Callable[[str, object], None]
 
 HOST = "rtx2070"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from lab.hosts import Lab
     from tests.lab.conftest import Deploy, Start
 
+pytestmark = pytest.mark.usefixtures("bare_afterwards")
+
 HOST, OTHER = "rtx2070", "rtx4090"
 GOOD, NO_ENGINE, NO_START, NO_SENSE = "0.36.0", "0.36.1", "0.36.2", "0.36.3"
 SCRIPT = Path(__file__).with_name("bad-releases.sh")
