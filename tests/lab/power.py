@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lab.hosts import Lab
     from tests.lab.expect import Watched
 
-#: Ten, or as many of them as CORRAL_SEEDS says: each takes a host half a minute to two. In an order in which few of them
+#: Ten, or as many as CORRAL_SEEDS says: each takes a host half a minute to two. In an order in which few of them
 #: are of all stages, too, and even ones alternate with odd ones.
 SEEDS = tuple(3 * number % 10 for number in range(int(os.environ.get("CORRAL_SEEDS", "10"))))
 #: Under this name a test records what it cuts.
