@@ -238,7 +238,7 @@ def test_a_branch_that_the_sources_lack_or_that_is_too_old_is_refused(
 def test_who_else_installs_packages_is_waited_for(lab: Lab, rebuilt: Rebuilt, start: Start) -> None:
     lab.reset(BARE)
     # As apt locks: fcntl(2), exclusively.
-    take = 'use Fcntl; fcntl(STDIN, F_SETLK, pack("s s l! l! i", 1, 0, 0, 0, 0)) or die; sleep 300'
+    take = 'use Fcntl; my $l = pack("s s l! l! i", 1, 0, 0, 0, 0); fcntl(STDIN, F_SETLK, $l) or die; sleep 300'
     lab.check(
         BARE,
         [
