@@ -10,7 +10,7 @@ LAB := $(PYTHON) -m lab
 # Tests wait for their hosts half of the time: three labs keep two cores busy.
 TEST_LABS := one two three
 # Of ten moments at which a host's power is cut in a rebuild, an upgrade, a move and a take-over.
-SEEDS ?= 4
+SEEDS ?= 1
 comma := ,
 space := $(subst ,, )
 ifdef RELEASES
@@ -19,7 +19,7 @@ endif
 
 help:
 	@echo 'make demo      lab up, R1 deployed on its hosts, and a table of what they do'
-	@echo 'make test      unit, lab and state tests; SEEDS=10: with ten power cuts in each of four deploys, not four'
+	@echo 'make test      unit, lab and state tests; SEEDS=10: with ten power cuts in each of four deploys, not one'
 	@echo 'make lab       lab up            make lab-down   lab down, nothing left'
 	@echo 'make bench     times of runs, as ratios to ssh HOST true; how exact and fast planning is'
 	@echo 'make bench-engine   what formulas say of models beside what the engine says'
