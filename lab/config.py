@@ -106,6 +106,11 @@ class Host:
     bare: bool = False
 
     @property
+    def has_gpu_tools(self) -> bool:
+        """From the start: a bare host gets them with its driver."""
+        return bool(self.gpus) and not self.bare
+
+    @property
     def system(self) -> str:
         return f"Windows 11, {self.windows.locale}" if self.windows else f"Debian {self.suite}"
 

@@ -50,9 +50,7 @@ class Supplies:
 
     def layers(self, host: Host) -> dict[str, Path]:
         """The directories that make up a host's bare root, the topmost first, by short names."""
-        gpu_layers = (
-            {"shaders": self.shaders[host.name], "tools": self.gpu_tools} if host.gpus and not host.bare else {}
-        )
+        gpu_layers = {"shaders": self.shaders[host.name], "tools": self.gpu_tools} if host.has_gpu_tools else {}
         return {**self.windows.get(host.name, {}), **gpu_layers, "image": self.images[host.name]}
 
 
@@ -130,7 +128,7 @@ def prepare(host: Host, supplies: Supplies, layout: Layout, sandbox: Sandbox) ->
     mount_overlay(unfinished, ":".join(layers), "layer", sandbox)
     root = sandbox.path(unfinished.root)
     _write_files(host, supplies, layout, root)
-    if host.gpus and not host.bare:
+    if host.has_gpu_tools:
         declare(root, host.gpus, host.name, older=not host.windows)
     _run_setup(host, layout, sandbox, unfinished.root)
     sandbox.run("umount", unfinished.root)

@@ -79,7 +79,7 @@ def gather(hosts: Sequence[Host], versions: Sequence[str], progress: Progress) -
     tools, windows_layers = ensure_gpu_tools(progress), ensure_layers(hosts, images, progress)
     by_suite: dict[str, list[Host]] = {}
     for host in hosts:
-        if host.gpus and not host.bare:
+        if host.has_gpu_tools:
             by_suite.setdefault(host.suite, []).append(host)
 
     def compiled(of: Sequence[Host]) -> list[tuple[str, Path]]:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -137,16 +137,45 @@ CERTAIN_MODELS = {
 CERTAIN_ENVIRONMENT = {"OLLAMA_FLASH_ATTENTION": True, "OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_NUM_PARALLEL": 1}
 
 
-class Inventory:
-    """inventory/lab.yml's Linux hosts with changes, in a file of its own; with models that are named unless `planned`.
+class InventoryFile:
+    """One of the repository's inventories of the lab, by its name, with changes, in a file of its own."""
+
+    def __init__(self, directory: Path, source: str) -> None:
+        self.path = directory / "lab.yml"
+        self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory" / source).read_text())
+        self.document["defaults"]["ollama_pins"] = str(Layout().pins)
+
+    def host(self, name: str) -> dict[str, Any]:
+        declared: dict[str, Any] = self.document["hosts"][name]
+        return declared
+
+    def only(self, *names: str) -> Self:
+        """Leave out the other hosts."""
+        self.document["hosts"] = {name: self.host(name) for name in names}
+        return self
+
+    def set(self, name: str, **settings: Any) -> Self:
+        """Change settings of one host; None takes a key out."""
+        for key, value in settings.items():
+            if value is None:
+                self.host(name).pop(key, None)
+            else:
+                self.host(name)[key] = copy.deepcopy(value)
+        return self
+
+    def write(self) -> Path:
+        self.path.write_text(yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True))
+        return self.path
+
+
+class Inventory(InventoryFile):
+    """inventory/lab.yml's Linux hosts; with models that are named unless `planned`.
 
     windows: what it declares for its Windows host, for tests that add it.
     """
 
     def __init__(self, directory: Path, planned: bool = False) -> None:
-        self.path = directory / "lab.yml"
-        self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab.yml").read_text())
-        self.document["defaults"]["ollama_pins"] = str(Layout().pins)
+        super().__init__(directory, "lab.yml")
         self.windows: dict[str, Any] = self.document["hosts"].pop("win11")
         if not planned:
             self.document["defaults"]["environment"] |= CERTAIN_ENVIRONMENT
@@ -162,28 +191,6 @@ class Inventory:
                     }
                 ]
 
-    def host(self, name: str) -> dict[str, Any]:
-        declared: dict[str, Any] = self.document["hosts"][name]
-        return declared
-
-    def only(self, *names: str) -> Inventory:
-        """Leave out the other hosts."""
-        self.document["hosts"] = {name: self.host(name) for name in names}
-        return self
-
-    def set(self, name: str, **settings: Any) -> Inventory:
-        """Change settings of one host; None takes a key out."""
-        for key, value in settings.items():
-            if value is None:
-                self.host(name).pop(key, None)
-            else:
-                self.host(name)[key] = copy.deepcopy(value)
-        return self
-
-    def write(self) -> Path:
-        self.path.write_text(yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True))
-        return self.path
-
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Inventory:
@@ -196,7 +203,7 @@ def planned(tmp_path: Path) -> Inventory:
     return Inventory(tmp_path, planned=True)
 
 
-def corral(inventory: Inventory, *arguments: str) -> subprocess.CompletedProcess[str]:
+def corral(inventory: InventoryFile, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of corral's to its end, with output and errors apart."""
     return subprocess.run(
         [ROOT / "lab/run", "corral", *arguments],
@@ -248,7 +255,7 @@ def start() -> Iterator[Start]:
     """Launch a deploy; what is left of it is killed in the end."""
     started: list[subprocess.Popen[str]] = []
 
-    def go(inventory: Inventory, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
+    def go(inventory: InventoryFile, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
         started.append(launch(inventory, deploy, *arguments))
         return started[-1]
 
@@ -257,7 +264,7 @@ def start() -> Iterator[Start]:
         end(process)
 
 
-def launch(inventory: Inventory, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
+def launch(inventory: InventoryFile, deploy: str = "r1", *arguments: str) -> subprocess.Popen[str]:
     """Start a deploy in the background, in a process group of its own."""
     return subprocess.Popen(
         _command(deploy, *arguments),
@@ -283,7 +290,7 @@ def deploy() -> Deploy:
     """Run a deploy to its end, from the repository's root or from another project."""
 
     def go(
-        inventory: Inventory,
+        inventory: InventoryFile,
         deploy: str = "r1",
         *arguments: str,
         dry: bool = False,

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from lab.config import Layout
-from tests.lab.conftest import ROOT, Inventory
+from tests.lab.conftest import InventoryFile
 from tests.lab.expect import Watched, assert_changed_nothing, assert_left_whole, finished, one_error, said_once
 from tests.lab.power import POWER_CUT, SEEDS, Moment, cut_power, moment
 
@@ -35,20 +33,11 @@ STAGES = (
 )
 
 
-class Rebuilt(Inventory):
-    """inventory/lab-bare.yml, in a file of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "lab.yml"
-        self.document: dict[str, Any] = yaml.safe_load((ROOT / "inventory/lab-bare.yml").read_text())
-        self.document["defaults"]["ollama_pins"] = str(Layout().pins)
-
-
 @pytest.fixture
-def rebuilt(tmp_path: Path, lab: Lab) -> Rebuilt:
+def rebuilt(tmp_path: Path, lab: Lab) -> InventoryFile:
     if BARE not in {host.name for host in lab.hosts()}:
         pytest.fail("the lab has no bare host: python -m lab up --also bare")
-    return Rebuilt(tmp_path)
+    return InventoryFile(tmp_path, "lab-bare.yml")
 
 
 def assert_rebuilt(run: Any, lab: Lab) -> None:
@@ -69,7 +58,7 @@ def declared_fault(lab: Lab, text: str) -> Iterator[None]:
 
 
 def test_a_bare_host_is_rebuilt_and_goes_on_by_itself_after_the_reboot(
-    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     boot = lab.read(BARE, "/proc/sys/kernel/random/boot_id")
@@ -108,7 +97,7 @@ def test_a_bare_host_is_rebuilt_and_goes_on_by_itself_after_the_reboot(
     assert lab.read(BARE, "/proc/sys/kernel/random/boot_id") == boot
 
 
-def test_a_host_that_served_and_was_wiped_serves_again(lab: Lab, rebuilt: Rebuilt, deploy: Deploy) -> None:
+def test_a_host_that_served_and_was_wiped_serves_again(lab: Lab, rebuilt: InventoryFile, deploy: Deploy) -> None:
     lab.reset(BARE)
     assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
     served = lab.check(BARE, "ollama list | sort")
@@ -124,7 +113,7 @@ def test_a_host_that_served_and_was_wiped_serves_again(lab: Lab, rebuilt: Rebuil
 
 
 def test_a_run_that_is_killed_in_each_stage_goes_on_there(
-    lab: Lab, rebuilt: Rebuilt, start: Start, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, start: Start, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     for words in ("installing curl", "installing nvidia-driver"):
@@ -152,7 +141,7 @@ def test_a_run_that_is_killed_in_each_stage_goes_on_there(
     assert_changed_nothing(deploy(rebuilt, "rebuild"), BARE)
 
 
-def test_before_its_reboot_the_driver_gives_ollama_no_gpu(lab: Lab, rebuilt: Rebuilt, deploy: Deploy) -> None:
+def test_before_its_reboot_the_driver_gives_ollama_no_gpu(lab: Lab, rebuilt: InventoryFile, deploy: Deploy) -> None:
     """The packages are installed by hand, and Ollama by r1.py, for which a host without a GPU will do."""
     lab.reset(BARE)
     lab.check(BARE, "sed -i 's/ main/ main contrib non-free/' /etc/apt/sources.list && apt-get -q update")
@@ -176,7 +165,7 @@ def test_before_its_reboot_the_driver_gives_ollama_no_gpu(lab: Lab, rebuilt: Reb
 
 
 def test_a_driver_that_does_not_load_after_the_reboot_is_said_with_the_kernels_reason(
-    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     reason = "NVRM: The NVIDIA GPU 0000:01:00.0 (PCI ID: 10de:1f02) is not supported by the 570.133.20 driver release."
@@ -195,7 +184,7 @@ def test_a_driver_that_does_not_load_after_the_reboot_is_said_with_the_kernels_r
 
 
 def test_a_package_source_that_is_down_is_said_and_the_next_run_goes_on(
-    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     lab.mirror.down()
@@ -211,7 +200,9 @@ def test_a_package_source_that_is_down_is_said_and_the_next_run_goes_on(
     assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
 
 
-def test_secure_boot_is_explained_before_the_driver_is_installed(lab: Lab, rebuilt: Rebuilt, deploy: Deploy) -> None:
+def test_secure_boot_is_explained_before_the_driver_is_installed(
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
+) -> None:
     """The lab's hosts have no firmware: mokutil, which asks it, says what is wanted."""
     lab.reset(BARE)
     lab.write(BARE, "/usr/local/bin/mokutil", "#!/bin/sh\necho 'SecureBoot enabled'\n", 0o755)
@@ -226,7 +217,7 @@ def test_secure_boot_is_explained_before_the_driver_is_installed(lab: Lab, rebui
 
 
 def test_a_branch_that_the_sources_lack_or_that_is_too_old_is_refused(
-    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     run = deploy(rebuilt.set(BARE, nvidia_driver=580), "rebuild")
@@ -235,7 +226,7 @@ def test_a_branch_that_the_sources_lack_or_that_is_too_old_is_refused(
     assert lab.exec(BARE, "dpkg-query -W nvidia-driver").rc != 0
 
 
-def test_who_else_installs_packages_is_waited_for(lab: Lab, rebuilt: Rebuilt, start: Start) -> None:
+def test_who_else_installs_packages_is_waited_for(lab: Lab, rebuilt: InventoryFile, start: Start) -> None:
     lab.reset(BARE)
     # As apt locks: fcntl(2), exclusively.
     take = 'use Fcntl; my $l = pack("s s l! l! i", 1, 0, 0, 0, 0); fcntl(STDIN, F_SETLK, $l) or die; sleep 300'
@@ -259,7 +250,9 @@ def test_who_else_installs_packages_is_waited_for(lab: Lab, rebuilt: Rebuilt, st
     assert run.end() == 0, run.out
 
 
-def test_a_disk_that_fills_up_is_said_and_the_next_run_goes_on(lab: Lab, rebuilt: Rebuilt, deploy: Deploy) -> None:
+def test_a_disk_that_fills_up_is_said_and_the_next_run_goes_on(
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
+) -> None:
     lab.reset(BARE)
     lab.check(BARE, "mount -t tmpfs -o size=3m tmpfs /var/cache/apt/archives && mkdir /var/cache/apt/archives/partial")
     run = deploy(rebuilt, "rebuild")
@@ -270,7 +263,7 @@ def test_a_disk_that_fills_up_is_said_and_the_next_run_goes_on(lab: Lab, rebuilt
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_power_cut_in_any_stage_is_survived(
-    seed: int, lab: Lab, rebuilt: Rebuilt, start: Start, deploy: Deploy, record_property: Any
+    seed: int, lab: Lab, rebuilt: InventoryFile, start: Start, deploy: Deploy, record_property: Any
 ) -> None:
     record_property(POWER_CUT, "rebuild")
     lab.reset(BARE)
@@ -290,7 +283,7 @@ exec /usr/bin/date -d "@$(($(/usr/bin/date +%s) - $(cat /etc/clock-behind-s 2>/d
 
 
 def test_a_clock_that_is_years_off_is_said_by_r1_and_set_by_a_rebuild(
-    lab: Lab, rebuilt: Rebuilt, deploy: Deploy
+    lab: Lab, rebuilt: InventoryFile, deploy: Deploy
 ) -> None:
     lab.reset(BARE)
     assert_rebuilt(deploy(rebuilt, "rebuild"), lab)
