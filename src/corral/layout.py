@@ -8,6 +8,8 @@ DOWNLOADS = f"{RELEASES}/.download"
 #: Inside a release: what it was unpacked from, so that a version is known by its digest.
 STAMP = ".corral-release"
 COMMAND = "/usr/local/bin/ollama"
+#: Where COMMAND leads.
+PROGRAM = f"{CURRENT}/bin/ollama"
 #: Lead to the release that was in use before the current one, and to the one that a rollback has left.
 PREVIOUS = f"{RELEASES}/.previous"
 LEFT = f"{RELEASES}/.left"
@@ -30,7 +32,8 @@ MARK = "# Made by corral"
 SERVICE = "ollama.service"
 UNIT = f"/etc/systemd/system/{SERVICE}"
 DROP_IN_DIR = f"{UNIT}.d"
-DROP_IN = f"{DROP_IN_DIR}/override.conf"
+DROP_IN_NAME = "override.conf"
+DROP_IN = f"{DROP_IN_DIR}/{DROP_IN_NAME}"
 #: Has the service run another release for a trial. No reboot survives it; it is read right behind DROP_IN.
 TRIAL = f"/run/systemd/system/{SERVICE}.d/override.conf.trial.conf"
 #: Ends a trial whose run has ended without.

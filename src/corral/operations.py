@@ -139,12 +139,17 @@ def _show(host: Host, error: Exception) -> None:
     host.log_styled(text, fg="red", log_func=logger.error)
 
 
-@_stage
-def bare_stage(run: HostRun) -> Iterable[Change]:
-    """Of a rebuild: the clock, a name, and the packages that a deploy needs."""
+def _begin(run: HostRun) -> None:
+    """The first step of a deploy that changes a host: with full rights, and with no other run beside it."""
     run.check_rights()
     if run.host.state.is_executing:
         run.lock()
+
+
+@_stage
+def bare_stage(run: HostRun) -> Iterable[Change]:
+    """Of a rebuild: the clock, a name, and the packages that a deploy needs."""
+    _begin(run)
     return run.stages.bare()
 
 
@@ -172,7 +177,7 @@ def preflight(run: HostRun) -> Sequence[Change]:
         if plan.cards and plan.load.generation is Generation.NEW and not run.state.current:
             run.say("  by formula: Ollama's engine is asked as soon as it is there, and may allow more or less")
     for warning in warnings:
-        run.host.log_styled(warning, fg="yellow", log_func=logger.warning)
+        run.warn(warning)
     return ()
 
 
@@ -224,9 +229,7 @@ def switch(run: HostRun) -> Sequence[Change]:
 @_step
 def rollback(run: HostRun) -> Sequence[Change]:
     """Go back to the release that was in use before, checked in the same way."""
-    run.check_rights()
-    if run.host.state.is_executing:
-        run.lock()
+    _begin(run)
     return upgrading.rollback_changes(run)
 
 
@@ -256,18 +259,14 @@ def leftovers(run: HostRun) -> Sequence[Change]:
 @_step
 def uninstall(run: HostRun) -> Sequence[Change]:
     """Take away what corral has put on the host; the models stay unless remove_models says otherwise."""
-    run.check_rights()
-    if run.host.state.is_executing:
-        run.lock()
+    _begin(run)
     return run.platform.uninstall_changes(run)
 
 
 @_step
 def backup(run: HostRun) -> Sequence[Change]:
     """Save what the host has and nothing can bring again: models that no registry has, its key, people's settings."""
-    run.check_rights()
-    if run.host.state.is_executing:
-        run.lock()
+    _begin(run)
     return saving.changes(run)
 
 
@@ -282,9 +281,7 @@ def require_backup(run: HostRun) -> Sequence[Change]:
 @_step
 def restore(run: HostRun) -> Sequence[Change]:
     """Bring back what was saved and is not there; nothing where there is no backup of the host."""
-    run.check_rights()
-    if run.host.state.is_executing:
-        run.lock()
+    _begin(run)
     return restoring.changes(run)
 
 

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 import gevent
 import ollama
+from pyinfra import logger
 
 from corral.changes import Change
 from corral.environment import Environment, environment_for
@@ -208,6 +209,10 @@ class HostRun:
         """Raises CorralError where corral does not have an administrator's rights on the host."""
         if not self.state.root:
             raise self.platform.lacks_rights()
+
+    def warn(self, text: str) -> None:
+        """Show a line about this host that somebody should see to."""
+        self.host.log_styled(escaped(text), fg="yellow", log_func=logger.warning)
 
     def carry_out(self, change: Change) -> Mapping[str, str]:
         """Say a change and make it; what its script emitted."""

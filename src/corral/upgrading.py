@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 
 import ollama
-from pyinfra import logger
 
 from corral import rolling, versions
 from corral.changes import Change
@@ -111,23 +110,18 @@ def _before(run: HostRun) -> str:
 def _warn_of_what_was(run: HostRun) -> None:
     name = _name(run.release_dir)
     if name in run.state.verdicts:
-        _warn(run, f"Ollama {name} was found not good on this host before ({run.state.verdicts[name]}); it gets a try")
+        run.warn(f"Ollama {name} was found not good on this host before ({run.state.verdicts[name]}); it gets a try")
     elif run.state.left == run.release_dir:
-        _warn(run, f"this host has gone back from Ollama {name} before; it gets another try")
+        run.warn(f"this host has gone back from Ollama {name} before; it gets another try")
 
 
 def _say_how_to_stay(run: HostRun) -> None:
     declared = run.host.data.get("ollama_version", "")
     if declared != run.release.version:
-        _warn(
-            run,
+        run.warn(
             f"declare ollama_version: {run.release.version} to stay with it: r1.py and upgrade.py install what is "
-            "declared",
+            "declared"
         )
-
-
-def _warn(run: HostRun, text: str) -> None:
-    run.host.log_styled(text, fg="yellow", log_func=logger.warning)
 
 
 # --- the switch ----------------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ def _look(run: HostRun) -> _Before:
     except LinkBroken:
         raise
     except CorralError as error:
-        _warn(run, f"no server answers before the switch ({error.problem})")
+        run.warn(f"no server answers before the switch ({error.problem})")
         return _Before("", ())
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What there is of an Ollama that somebody else has put on the host, and who holds the port in place of the service.
-# Runs behind probe/probe.sh, whose pid and fragment it reads. Changes nothing. On a host of corral's it finds nothing,
+# Runs behind probe/probe.sh, whose pid, fragment and listeners it reads. Changes nothing. On a host of corral's it finds nothing,
 # and takes next to no time.
 # Reads PORT, OLLAMA_USER, MARK (how corral's unit begins), PROGRAMS (where install.sh puts things).
 # shellcheck disable=SC2153,SC2154
@@ -47,8 +47,7 @@ containers() { # RUNTIME
   done
 }
 
-holders=
-if have ss; then holders=$(ss -Hltnp "sport = :$PORT" | grep -oE 'pid=[0-9]+' | cut -d= -f2 | sort -un || true); fi
+holders=$(grep -oE 'pid=[0-9]+' <<<"${listeners:-}" | cut -d= -f2 | sort -un || true)
 if [ "$holders" != "${pid:-0}" ]; then
   holders=$(grep -vxF "${pid:-0}" <<<"$holders" || true)
   emit foreign.holders < <(for holder in $holders; do

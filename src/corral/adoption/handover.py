@@ -17,6 +17,7 @@ from corral.adoption.found import PROGRAMS
 from corral.adoption.places import Place, Places
 from corral.changes import Change
 from corral.errors import CorralError
+from corral.ollama import releases
 from corral.probe.state import LinuxState, model_names
 from corral.remote import Remote
 from corral.scripts import Script
@@ -128,21 +129,7 @@ def changes(state: LinuxState, wanted: Wanted) -> list[Change]:
     found += _kept_settings(state)
     found += systemd.changes(state, wanted)
     if others.has_their_unit(state) and others.has_their_command(state):
-        target = f"{layout.CURRENT}/bin/ollama"
-        found.append(
-            Change(
-                f"let {layout.COMMAND} lead to {target}",
-                Script(
-                    "ollama/switch.sh",
-                    {
-                        "CURRENT": layout.CURRENT,
-                        "DIRECTORY": wanted.release,
-                        "COMMAND": layout.COMMAND,
-                        "TARGET": target,
-                    },
-                ),
-            )
-        )
+        found.append(Change(f"let {layout.COMMAND} lead to {layout.PROGRAM}", releases.switch(wanted.release)))
     return found
 
 

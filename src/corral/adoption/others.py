@@ -68,12 +68,12 @@ def has_their_unit(state: LinuxState) -> bool:
 
 def has_their_drop_in(state: LinuxState) -> bool:
     """Whether people have a drop-in by the name that corral's has."""
-    text = state.service.drop_ins.get(layout.DROP_IN.rpartition("/")[2], "")
+    text = state.service.drop_ins.get(layout.DROP_IN_NAME, "")
     return bool(text.strip()) and not text.startswith(layout.MARK)
 
 
 def has_their_command(state: LinuxState) -> bool:
-    return bool(state.command) and state.command != f"{layout.CURRENT}/bin/ollama"
+    return bool(state.command) and state.command != layout.PROGRAM
 
 
 def is_install_scripts(state: LinuxState) -> bool:

@@ -21,7 +21,6 @@ from corral.errors import CorralError
 from corral.probe.state import LinuxState
 from corral.secret import BadValue
 
-OURS = layout.DROP_IN.rpartition("/")[2]
 #: Before all others, as the unit was that its lines come from.
 UNIT_DROP_IN = f"{layout.DROP_IN_DIR}/00-adopted-unit.conf"
 #: Just before corral's, where people's file of the same name was among their others.
@@ -81,7 +80,7 @@ def read(state: LinuxState) -> Theirs:
     variables: dict[str, Setting] = {}
     for place, wins, entries_ in (
         (layout.UNIT, False, edited),
-        *((f"{layout.DROP_IN_DIR}/{name}", name > OURS, entries) for name, entries in drop_ins.items()),
+        *((f"{layout.DROP_IN_DIR}/{name}", name > layout.DROP_IN_NAME, entries) for name, entries in drop_ins.items()),
     ):
         for name, value in _environment(entries_):
             variables[name] = Setting(value, place, wins)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from corral import layout
-from corral.backup.places import STORE, There
+from corral.backup.places import There
 from corral.backup.record import Key, Text
 from corral.errors import CorralError
 from corral.probe.state import LinuxState, model_names
 from corral.run import HostRun
 from corral.scripts import Script
+from corral.service.move import STORE
 
 
 @dataclass(frozen=True)

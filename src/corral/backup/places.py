@@ -20,10 +20,10 @@ from corral.errors import CorralError
 from corral.ollama import files
 from corral.remote import Remote
 from corral.scripts import Script, Value
+from corral.service.move import STORE
 
 #: Bytes that are on their way at a time. A run that is cut off loses no more.
 PIECE = 1 << 25
-STORE = "service/store.sh"
 
 
 class Size(NamedTuple):

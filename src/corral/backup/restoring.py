@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from pyinfra import logger
 from rich.filesize import decimal
 
 from corral import layout
@@ -32,14 +31,13 @@ def changes(run: HostRun) -> list[Change]:
     belongings, kept = Belongings.of(run), vault.of(run)
     backup = kept.read()
     if backup is None:
-        text = f"there is no backup of {run.name} in {kept.place.name}: nothing is restored"
-        run.host.log_styled(text, fg="yellow", log_func=logger.warning)
+        run.warn(f"there is no backup of {run.name} in {kept.place.name}: nothing is restored")
         return []
     assert isinstance(run.state, LinuxState)
     if run.host.state.is_executing and not run.state.user_groups:  # what comes before may make it
         raise CorralError(f"this host has no user {layout.USER}, whose models they are", "Run deploys/r1.py first")
     seen = belongings.look(run)
-    absent = [model for model in backup.models if _is_absent(run, model, seen)]
+    absent = _absent(run, backup, seen)
     key = backup.key if backup.key and (seen.key is None or seen.key.sha256 != backup.key.sha256) else None
     found = _models(run, belongings, kept, absent, seen)
     if key:
@@ -70,16 +68,21 @@ def require(run: HostRun) -> None:
         )
 
 
-def _is_absent(run: HostRun, model: Model, seen: Seen) -> bool:
-    name = ModelName.parse(model.name)
+def _absent(run: HostRun, backup: Backup, seen: Seen) -> list[Model]:
+    """The models that the host lacks; one that is there and another than was saved is only told of."""
     there = {ModelName.parse(full): manifest.digest for full, manifest in seen.manifests.items()}
-    if name not in there:
-        return True
     declared = {ModelName.parse(spec.name) for spec in run.settings.models}
-    if model.saved and there[name] != model.digest and name not in declared:
-        text = f"{name.short} stays as it is on the host, which is not the one that was saved"
-        run.host.log_styled(f"{text}; to have that one, remove it (ollama rm {name.short}) and run again", fg="yellow")
-    return False
+    found = []
+    for model in backup.models:
+        name = ModelName.parse(model.name)
+        if name not in there:
+            found.append(model)
+        elif model.saved and there[name] != model.digest and name not in declared:
+            run.warn(
+                f"{name.short} stays as it is on the host, which is not the one that was saved; to have that one, "
+                f"remove it (ollama rm {name.short}) and run again"
+            )
+    return found
 
 
 def _needed(models: Sequence[Model], seen: Seen) -> list[Blob]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from functools import partial
 
-from pyinfra import logger
 from rich.filesize import decimal
 
 from corral.backup import vault
@@ -25,7 +24,6 @@ from corral.errors import CorralError
 from corral.names import ModelName
 from corral.ollama import registry
 from corral.run import HostRun
-from corral.terminal import escaped
 
 
 def changes(run: HostRun) -> list[Change]:
@@ -33,11 +31,10 @@ def changes(run: HostRun) -> list[Change]:
     belongings, kept = Belongings.of(run), vault.of(run)
     backup = _backup(run, belongings.look(run))
     found = []
-    brought: set[str] = set()
+    lacking = {blob.sha256 for blob in kept.missing(backup.blobs.values())}
     for model in backup.models:
-        own = [blob for blob in model.blobs if not blob.pulled and blob.sha256 not in brought]
-        brought |= {blob.sha256 for blob in own}
-        missing = kept.missing(own)
+        missing = [blob for blob in model.blobs if not blob.pulled and blob.sha256 in lacking]
+        lacking -= {blob.sha256 for blob in missing}
         if missing:
             name = ModelName.parse(model.name).short
             size = decimal(sum(blob.size for blob in missing))
@@ -68,7 +65,7 @@ def _backup(run: HostRun, seen: Seen) -> Backup:
         named = digests(manifest.text)
         lacking = [sha256 for sha256 in named if sha256 not in seen.blobs]
         if lacking or not named:
-            _warn(run, f"{ModelName.parse(name).short} is not saved: files of it are missing on the host")
+            run.warn(f"{ModelName.parse(name).short} is not saved: files of it are missing on the host")
             continue
         blobs = tuple(Blob(sha256=sha256, size=seen.blobs[sha256], pulled=sources.get(sha256, "")) for sha256 in named)
         text = "" if name in pulled else manifest.text
@@ -101,12 +98,8 @@ def _pulled(run: HostRun, seen: Seen) -> set[str]:
 def _is_text(run: HostRun, text: Text) -> bool:
     if hashlib.sha256(text.text.encode()).hexdigest() == text.sha256:
         return True
-    _warn(run, f"{text.path} is not saved: it is no text in UTF-8")
+    run.warn(f"{text.path} is not saved: it is no text in UTF-8")
     return False
-
-
-def _warn(run: HostRun, text: str) -> None:
-    run.host.log_styled(escaped(text), fg="yellow", log_func=logger.warning)
 
 
 def _save_key(belongings: Belongings, run: HostRun, kept: Vault, key: Key) -> None:

@@ -13,6 +13,8 @@ from ipaddress import (
     summarize_address_range,
 )
 
+from corral.words import joined
+
 Network = IPv4Network | IPv6Network
 Span = tuple[int, int]
 
@@ -118,7 +120,7 @@ class Addresses:
         shown = [show(network) for network in self.networks()]
         if len(shown) > _SHOWN:
             shown = [*shown[:_SHOWN], f"{len(shown) - _SHOWN} more"]
-        return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown) or "nowhere"
+        return joined(shown) if shown else "nowhere"
 
 
 _SHOWN = 8

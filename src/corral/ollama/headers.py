@@ -127,9 +127,14 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
     """
     found: dict[ModelName, Weights | CorralError] = {}
     waiting: list[_Blob] = []
-    here = _here(run, names)
+    own = _own(run)
+    here = {
+        name: run.platform.join(directory, "manifests", named.host, named.namespace, named.model, named.tag)
+        for name, (named, directory) in own.items()
+        if name in names
+    }
     for name, manifest in registry.ask(run, names, here).manifests.items():
-        directory = f"{_own(run)[name][1]}/blobs" if name in here else ""
+        directory = f"{own[name][1]}/blobs" if name in here else ""
         blob = manifest if isinstance(manifest, CorralError) else _blob(name, manifest, directory)
         if isinstance(blob, CorralError):
             found[name] = blob
@@ -155,20 +160,11 @@ def fetch(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, Weights |
     return {name: found[name] for name in names}
 
 
-def _here(run: HostRun, names: Sequence[ModelName]) -> dict[ModelName, str]:
-    """The manifests' paths of those models that the host has."""
-    own = _own(run)
-    return {
-        name: run.platform.join(directory, "manifests", named.host, named.namespace, named.model, named.tag)
-        for name, (named, directory) in own.items()
-        if name in names
-    }
-
-
 def _own(run: HostRun) -> dict[ModelName, tuple[ModelName, str]]:
     """The host's models, each as it is named there and with the directory that it is in."""
     here = {**dict.fromkeys(run.state.manifests, run.settings.models_dir), **run.state.to_move}
-    return {name: (name, directory) for name, directory in ((ModelName.parse(n), d) for n, d in here.items())}
+    named = [(ModelName.parse(name), directory) for name, directory in here.items()]
+    return {name: (name, directory) for name, directory in named}
 
 
 def _blob(name: ModelName, manifest: Mapping[str, Any], directory: str) -> _Blob | CorralError:

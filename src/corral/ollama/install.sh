@@ -82,9 +82,8 @@ progress "unpacking"
 mkdir -- "$unpacking"
 # What tar says goes to no file: the disk may be full.
 if ! said=$(tar --zstd -xf "$archive" -C "$unpacking" --no-same-owner 2>&1 | head -n 1; exit "${PIPESTATUS[0]}"); then
-  why=$said
   rm -rf -- "$unpacking" # an old release may be serving from this disk
-  fail unpack "unpacking failed: ${why:-no reason given} | Free some space on the disk of $releases and run again"
+  fail unpack "unpacking failed: ${said:-no reason given} | Free some space on the disk of $releases and run again"
 fi
 [ -x "$unpacking/bin/ollama" ] || fail release "the archive at $URL holds no bin/ollama | It is not a release of Ollama for Linux"
 chmod -R go+rX,go-w -- "$unpacking"

@@ -3,13 +3,7 @@
 # first, so that nobody takes a part of one for the whole. One that something runs from stays.
 # shellcheck disable=SC2153,SC2154
 
-remove() {
-  find "$1" -mindepth 1 -delete
-  rmdir -- "$1"
-}
-for path in "${LEFT[@]}"; do
-  if [ -d "$path" ]; then remove "$path"; fi
-done
+for path in "${LEFT[@]}"; do rm -rf --one-file-system -- "$path"; done
 for path in "${DIRECTORIES[@]}"; do
   user=
   for program in /proc/[0-9]*/exe; do
@@ -21,5 +15,5 @@ for path in "${DIRECTORIES[@]}"; do
   fi
   removing=$(dirname -- "$path")/$REMOVING$(basename -- "$path")
   mv -T -- "$path" "$removing"
-  remove "$removing"
+  rm -rf --one-file-system -- "$removing"
 done

@@ -150,27 +150,31 @@ def fetch_changes(state: LinuxState, release: Release, proxy: Mapping[str, str])
 def switch_changes(state: LinuxState, release: Release, *, back: bool = False) -> list[Change]:
     """What must be done so that `ollama` leads to the release. back: it is a rollback."""
     directory = layout.release_dir(release.directory_name(state.releases))
-    wanted_command = f"{layout.CURRENT}/bin/ollama"
     # What another's unit starts is not taken from it: adoption.handover does that when the unit is corral's.
     theirs = others.has_their_unit(state)
     changes = []
-    if state.current != directory or (state.command != wanted_command and not theirs):
+    if state.current != directory or (state.command != layout.PROGRAM and not theirs):
         before = f" (was {state.current})" if state.current and state.current != directory else ""
         changes.append(
             Change(
                 f"switch {layout.CURRENT} to {directory}{before}",
-                Script(
-                    "ollama/switch.sh",
-                    {
-                        "CURRENT": layout.CURRENT,
-                        "DIRECTORY": directory,
-                        "COMMAND": "" if theirs else layout.COMMAND,
-                        "TARGET": wanted_command,
-                        "PREVIOUS": layout.PREVIOUS,
-                        "LEFT": layout.LEFT,
-                        "BACK": back,
-                    },
-                ),
+                switch(directory, command=not theirs, back=back),
             )
         )
     return changes
+
+
+def switch(directory: str, *, command: bool = True, back: bool = False) -> Script:
+    """Lets CURRENT lead to a release's directory and, with command, COMMAND to its program. back: it is a rollback."""
+    return Script(
+        "ollama/switch.sh",
+        {
+            "CURRENT": layout.CURRENT,
+            "DIRECTORY": directory,
+            "COMMAND": layout.COMMAND if command else "",
+            "TARGET": layout.PROGRAM,
+            "PREVIOUS": layout.PREVIOUS,
+            "LEFT": layout.LEFT,
+            "BACK": back,
+        },
+    )

@@ -141,7 +141,7 @@ class Linux:
     def stages(self, run: HostRun) -> Stages:
         from corral.rebuild.stages import Stages  # which imports the run
 
-        check_system(_state(run))
+        _check_system(_state(run))
         return Stages(run)
 
     def uninstall_changes(self, run: HostRun) -> list[Change]:
@@ -165,7 +165,7 @@ class Linux:
 
     def preflight(self, run: HostRun) -> list[str]:
         state = _state(run)
-        check_system(state)
+        _check_system(state)
         _check_tools(state)
         clock.check(state.clock_ahead_s)
         systemd.check(state)
@@ -197,7 +197,7 @@ class Linux:
             for name, value in {**wanted.environment, **wanted.secrets}.items()
             if service.environment.get(name) != value
         }
-        others = [name for name in service.drop_ins if name != "override.conf"]
+        others = [name for name in service.drop_ins if name != layout.DROP_IN_NAME]
         blamed = others and not pending
         blame = f"A drop-in of yours sets it: {', '.join(others)}." if blamed else "Run deploys/r1.py."
         return [
@@ -237,7 +237,7 @@ def _state(run: HostRun) -> LinuxState:
     return run.state
 
 
-def check_system(state: LinuxState) -> None:
+def _check_system(state: LinuxState) -> None:
     """Raises CorralError for a system that Ollama's releases, or corral, can't run on."""
     if not state.systemd:
         raise CorralError(

@@ -71,7 +71,8 @@ if have systemctl && [ -d /run/systemd/system ]; then
 fi
 
 if have ss; then
-  emit port.listeners < <(ss -Hltnp "sport = :$PORT" || true)
+  listeners=$(ss -Hltnp "sport = :$PORT" || true)
+  if [ -n "$listeners" ]; then emit port.listeners <<<"$listeners"; fi
 fi
 
 # The nearest directory that exists tells which disk a path will be on.

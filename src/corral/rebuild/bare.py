@@ -12,6 +12,7 @@ from corral.rebuild import clock, packages
 from corral.rebuild.system import COMMANDS, TIMEKEEPERS, System
 from corral.remote import Remote
 from corral.scripts import Script
+from corral.words import joined
 
 #: What installers call a host that nobody has given a name.
 NAMELESS = ("", "localhost", "localhost.localdomain", "(none)", "debian", "ubuntu")
@@ -62,13 +63,13 @@ def _packages(system: System, proxy: Mapping[str, str]) -> list[Change]:
             what = ", ".join(system.interrupted[:5])
             found.append(Change(f"finish what dpkg was interrupted in ({what})", packages.install((), proxy)))
         if lacking:
-            found.append(Change(f"install {packages.joined(lacking)}", packages.install(lacking, proxy)))
+            found.append(Change(f"install {joined(lacking)}", packages.install(lacking, proxy)))
         return found
     needed = [package for package in lacking if package != TIMEKEEPERS[0]]
     if needed:
         raise CorralError(
-            f"the host lacks {packages.joined(needed)}, and corral installs packages with apt only",
-            f"Install there what brings {packages.joined(needed)}, and run again",
+            f"the host lacks {joined(needed)}, and corral installs packages with apt only",
+            f"Install there what brings {joined(needed)}, and run again",
         )
     return []
 

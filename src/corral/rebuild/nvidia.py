@@ -20,6 +20,7 @@ from corral.rebuild import packages
 from corral.rebuild.system import System
 from corral.scripts import Script
 from corral.versions import numbers
+from corral.words import joined
 
 #: The last branch for Maxwell, Pascal and Volta (NVIDIA's notice of support for them); newer ones are taken only when
 #: they are declared.
@@ -135,11 +136,7 @@ def changes(look: Callable[[], Seen], wanted: Wanted, proxy: Mapping[str, str]) 
             yield Change("finish what dpkg was interrupted in", packages.install((), proxy))
         if choose(seen.system.offers, wanted) is None:
             before = seen
-            yield Change(
-                "look for NVIDIA's driver in the package sources"
-                + (f", with {packages.joined(_components(seen))}" if _components(seen) else ""),
-                packages.script("sources.sh", proxy, COMPONENTS=_components(seen), ROOT=""),
-            )
+            yield packages.look_for("NVIDIA's driver", _components(seen), proxy)
             seen = look()
             if seen is before:
                 yield _install("NVIDIA's driver", (), 0, seen, wanted, proxy)
@@ -229,7 +226,7 @@ def _chosen(seen: Seen, wanted: Wanted) -> tuple[str, int]:
         there = sorted({branch for _, branch in _branches(seen.system.offers)})
         raise CorralError(
             f"the package sources of this host have no NVIDIA driver of {wanted}"
-            + (f"; they have {packages.joined([str(branch) for branch in there])}" if there else ", nor any other"),
+            + (f"; they have {joined([str(branch) for branch in there])}" if there else ", nor any other"),
             "Declare one of those that they have as nvidia_driver, or add a source that has it: backports, or NVIDIA's "
             "own for this system (its CUDA repository)"
             if there

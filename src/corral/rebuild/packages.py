@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from corral.changes import Change
 from corral.scripts import Script, Value
+from corral.words import joined
 
 #: How long to wait for whoever else installs packages; a first unattended upgrade takes some minutes.
 LOCK_WAIT_S = 600
@@ -20,7 +22,10 @@ def install(packages: Sequence[str], proxy: Mapping[str, str]) -> Script:
     return script("packages.sh", proxy, PACKAGES=packages)
 
 
-def joined(names: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+def look_for(what: str, components: Sequence[str], proxy: Mapping[str, str]) -> Change:
+    """Have Debian's sources offer these components, too, and read the lists of all."""
+    beside = f", with {joined(components)}" if components else ""
+    return Change(
+        f"look for {what} in the package sources{beside}",
+        script("sources.sh", proxy, COMPONENTS=components, ROOT=""),
+    )

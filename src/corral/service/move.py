@@ -30,7 +30,6 @@ from corral.names import ModelName
 from corral.ollama import api
 from corral.probe.state import LinuxState, Source, model_names
 from corral.scripts import Script
-from corral.service.systemd import MARK
 
 if TYPE_CHECKING:
     from corral.run import HostRun
@@ -89,8 +88,8 @@ def _places(state: LinuxState, models_dir: str) -> dict[str, bool]:
 
 def _used(state: LinuxState) -> str:
     """The directory that the service is to use by corral's drop-in; "" where there is none."""
-    drop_in = state.service.drop_ins.get(layout.DROP_IN.rpartition("/")[2], "")
-    return state.declared_environment.get("OLLAMA_MODELS", "") if drop_in.startswith(MARK) else ""
+    drop_in = state.service.drop_ins.get(layout.DROP_IN_NAME, "")
+    return state.declared_environment.get("OLLAMA_MODELS", "") if drop_in.startswith(layout.MARK) else ""
 
 
 def check(state: LinuxState, models_dir: str) -> None:
@@ -111,9 +110,7 @@ def check(state: LinuxState, models_dir: str) -> None:
     if not moving:
         return
     others = [
-        name
-        for name, text in state.service.drop_ins.items()
-        if name != layout.DROP_IN.rpartition("/")[2] and "OLLAMA_MODELS" in text
+        name for name, text in state.service.drop_ins.items() if name != layout.DROP_IN_NAME and "OLLAMA_MODELS" in text
     ]
     if others:
         raise CorralError(

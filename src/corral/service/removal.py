@@ -14,7 +14,6 @@ from corral.adoption import settings
 from corral.changes import Change
 from corral.probe.state import LinuxState
 from corral.scripts import Script
-from corral.service.systemd import MARK
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
     found = []
     service = state.service
     files = []
-    if service.unit.startswith(MARK) and service.unit_path == layout.UNIT:
+    if service.unit.startswith(layout.MARK) and service.unit_path == layout.UNIT:
         files.append(layout.UNIT)
-    if service.drop_ins.get(layout.DROP_IN.rpartition("/")[2], "").startswith(MARK):
+    if service.drop_ins.get(layout.DROP_IN_NAME, "").startswith(layout.MARK):
         files.append(layout.DROP_IN)
     if state.trial:
         files.append(layout.TRIAL)
@@ -96,7 +95,7 @@ def changes(state: LinuxState, remains: Remains, *, port: int, models_dir: str, 
 
 
 def _programs(state: LinuxState) -> list[str]:
-    command = [layout.COMMAND] if state.command == f"{layout.CURRENT}/bin/ollama" else []
+    command = [layout.COMMAND] if state.command == layout.PROGRAM else []
     releases = [layout.release_dir(name) for name in state.releases]
     links = [layout.CURRENT, layout.PREVIOUS, layout.LEFT]
     return [*command, *links, *releases, *state.removing, layout.DOWNLOADS]

@@ -21,7 +21,6 @@ from corral.probe.state import LinuxState, parse_drop_in
 from corral.scripts import Script, Value
 from corral.service.wanted import Wanted, environment_differences
 
-MARK = layout.MARK
 CONFIG = "CORRAL_CONFIG"
 
 
@@ -33,7 +32,7 @@ def quote(value: str) -> str:
 
 def drop_in(wanted: Wanted) -> str:
     """override.conf: the declared environment and nothing else."""
-    lines = [f"{MARK}; edit the inventory instead.", "[Service]"]
+    lines = [f"{layout.MARK}; edit the inventory instead.", "[Service]"]
     lines += [f"Environment={quote(f'{name}={value}')}" for name, value in wanted.environment.items()]
     if wanted.secrets:
         lines.append(f"EnvironmentFile={layout.SECRETS}")
@@ -135,7 +134,7 @@ def end_of_trial(release: str, why: str = "") -> dict[str, Value]:
 def _file_changes(state: LinuxState, wanted: Wanted) -> list[Change]:
     """The unit comes last: whenever the power goes, what it starts finds its settings."""
     changes = []
-    seen_drop_in = state.service.drop_ins.get("override.conf", "")
+    seen_drop_in = state.service.drop_ins.get(layout.DROP_IN_NAME, "")
     secrets = secrets_file(wanted)
     mode, _, seen_secrets = state.secrets.partition("\n")
     if secrets and (seen_secrets != secrets or mode != "600 root"):

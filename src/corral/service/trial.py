@@ -24,7 +24,7 @@ def drop_in(state: LinuxState, wanted: Wanted) -> str:
     What a drop-in can't take back (a variable that goes, a secret, a line of the unit) is left out, and with it the
     digest of the configuration: then the service is restarted once more when its files are written.
     """
-    lines = [f"{systemd.MARK} for a trial.", "[Service]", "ExecStart=", f"ExecStart={wanted.executable} serve"]
+    lines = [f"{layout.MARK} for a trial.", "[Service]", "ExecStart=", f"ExecStart={wanted.executable} serve"]
     seen = state.declared_environment
     lines += [
         f"Environment={systemd.quote(f'{name}={value}')}"
